@@ -414,6 +414,18 @@ def test_init_says_the_outputs_of_a_bidirectional_model(tmp_path, head):
     assert f"bidirectional LSTM 3 -> 8, linear head 3 ({head})" in shown.output
 
 
+def test_init_takes_the_names_of_a_state(tmp_path):
+    """That the error about their tensors asks for."""
+    path, state = tmp_path / "model.safetensors", {name: np.full((1, 1, 4), 0.5, np.float32) for name in ("h0", "c0")}
+    write_tensors(path, tensors(np.random.default_rng(1)) | state, {})
+    written = tmp_path / "model.toml"
+    assert "model.initial_state names h and c" in fails(call("init", path, "--output", written))
+    asked = ("--head", "last_step", "--initial-state", "h0", "--initial-state", "c0")
+    assert call("init", path, *asked, "--output", written).exit_code == 0
+    assert convert(written).trained.layers[0].initial[1].tolist() == [0.5] * 4
+    assert "must be 'zero', or a list of two" in fails(call("init", path, *asked[:4], "--output", written, "--force"))
+
+
 def test_init_writes_a_project_that_says_what_was_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_project(tmp_path)

@@ -127,7 +127,11 @@ Examples:
 )
 @click.option("--nonlinearity", type=click.Choice(["tanh", "relu"]), help="Of a plain RNN of a state_dict.")
 @click.option("--most-steps", type=int, help="Of a sequence, where a layer waits for h of all steps; 64 without it.")
-@click.option("--initial-state", type=click.Choice(["zero"]), help="Begin with zeros although the file has a state.")
+@click.option(
+    "--initial-state",
+    multiple=True,
+    help="Tensors of a state to begin from, h and c one after the other; zero although the file has one.",
+)
 @click.option(
     "--skip", type=click.Choice(["first", "all", "outside"]), help="Inputs that are added to the outputs, or outside."
 )

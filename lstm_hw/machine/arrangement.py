@@ -120,6 +120,16 @@ class Arrangement:
         """Whether one vector is left of all that the engine sends."""
         return self.sends == "added_last"
 
+    def refuses(self, steps: int) -> str:
+        """What a sequence of so many steps breaks, as a rule; nothing if it may have them."""
+        if self.steps and steps != self.steps:
+            return f"must have {self.steps} steps: a linear layer has weights of its own for h of each"
+        if not self.most or self.least <= steps <= self.most:
+            return ""
+        if self.least == self.most:
+            return f"must have {self.least} steps, as the model repeats its h"
+        return f"must have at most {self.most} steps, of which h is kept on chip; model.most_steps says how many"
+
     def x(self, x: np.ndarray) -> np.ndarray:
         """x as the engine reads it.
 
@@ -137,18 +147,10 @@ class Arrangement:
         InputError
             Of other steps than it must have.
         """
-        if self.steps and (np.ndim(x) < 2 or np.shape(x)[-2] != self.steps):
-            rule = f"must have {self.steps} steps: a linear layer has weights of its own for h of each"
-            raise InputError("x", f"shape {np.shape(x)}", rule)
-        if (self.from_end or self.most) and np.ndim(x) < 2:
-            raise InputError("x", f"shape {np.shape(x)}", "must be whole sequences (..., steps, inputs)")
-        if self.most and not self.least <= np.shape(x)[-2] <= self.most:
-            rule = (
-                f"must have {self.least} steps, as the model repeats its h"
-                if self.least == self.most
-                else f"must have at most {self.most} steps, of which h is kept on chip; model.most_steps says how many"
-            )
-            raise InputError("x", f"shape {np.shape(x)}", rule)
+        if self.steps or self.from_end or self.most:
+            rule = "must be whole sequences (..., steps, inputs)" if np.ndim(x) < 2 else self.refuses(np.shape(x)[-2])
+            if rule:
+                raise InputError("x", f"shape {np.shape(x)}", rule)
         if not self.from_end:
             return x
         back = np.flip(x, -2)

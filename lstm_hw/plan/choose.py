@@ -92,8 +92,9 @@ def choose(
     if not suited:
         raise _nothing_suits(schedule, network, refusals)
     if schedule != AUTO and (refused := refusals[schedule]):
-        found = f"{schedule!r} for a model {refused}"
-        raise ConfigError("plan.schedule", found, f"must be {' or '.join((AUTO, *suited))} for it")
+        found, way = f"{schedule!r} for a model {refused}", "; [delta] gives it thresholds"
+        rule = f"must be {' or '.join((AUTO, *suited))} for it" + way * (refused == "without thresholds")
+        raise ConfigError("plan.schedule", found, rule)
     names = [name for name, kind in SCHEDULES.items() if kind.tried(network, fields)]
     names = names if schedule == AUTO else [schedule]
     tried, errors = [], {}

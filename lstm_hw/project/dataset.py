@@ -10,6 +10,18 @@ from .score import METRICS
 LARGEST_LABEL = 1 << 53
 
 
+def check_inputs(subject: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuse an array that cannot be inputs, by its shape and type.
+
+    Raises
+    ------
+    InputError
+    """
+    if dtype.kind not in "iuf" or len(shape) != 3 or 0 in shape:
+        rule = "must be real numbers (sequences, steps, inputs), at least one of each"
+        raise InputError(subject, f"shape {shape} of {dtype}", rule)
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Inputs in real numbers.
@@ -45,10 +57,7 @@ class Dataset:
             if values is None and name == "x":
                 continue
             values = np.asarray(values)
-            if values.dtype.kind not in "iuf" or values.ndim != 3 or values.size == 0:
-                raise InputError(
-                    name, f"shape {values.shape} of {values.dtype}", "must be real numbers (sequences, steps, inputs)"
-                )
+            check_inputs(name, values.shape, values.dtype)
             values = values.astype(np.float64)
             if not np.all(np.isfinite(values)):
                 raise InputError(name, "NaN or infinity", "must be finite")

@@ -39,7 +39,8 @@ from .quantised import Quantised
 from .settings import ProjectConfig
 
 TEST_VECTORS, TEST_STEPS = 4, 32
-"""Sequences, and steps of each, that a firmware image holds for the self-test of an engine, at most."""
+"""Sequences, and steps of each where the model takes fewer, that a firmware image holds for the self-test of an engine,
+at most."""
 
 
 @lru_cache(maxsize=4)
@@ -70,7 +71,7 @@ class Designed(Quantised):
         with self.progress("plan") as progress:
             return choose(
                 network_of(self.qmodel, formats["weight_bits"], self.activity),
-                section.steps or self._steps(),
+                self._steps(section.steps, "plan.steps"),
                 schedule=section.schedule,
                 options=section.options,
                 sequences=section.sequences,
@@ -203,7 +204,9 @@ class Designed(Quantised):
     @cached_property
     def firmware(self) -> FirmwareImage:
         """All that software needs to run the model on an engine, with a few test vectors."""
-        plan, x = self.plan, self.inputs[:TEST_VECTORS, : self.qmodel.arrangement.steps or TEST_STEPS]
+        arrangement = self.qmodel.arrangement
+        steps = arrangement.steps or max(TEST_STEPS, arrangement.least)
+        plan, x = self.plan, self.inputs[:TEST_VECTORS, :steps]
         stored = self.qmodel.quantize_input(x)
         outputs, _ = integer_reference(self.qmodel, stored)
         vectors = Vectors(stored, outputs.reshape(len(x), plan.streams.vectors(x.shape[1]), -1))
@@ -214,9 +217,7 @@ class Designed(Quantised):
         }
         weights = to_bytes(self.words, self.engine, plan.image)
         qmodel = self.qmodel
-        return FirmwareImage.of(
-            plan, weights, qmodel.input_code, qmodel.output_format, vectors, about, qmodel.arrangement
-        )
+        return FirmwareImage.of(plan, weights, qmodel.input_code, qmodel.output_format, vectors, about, arrangement)
 
     def write_firmware(self, path: str | os.PathLike | None = None) -> Path:
         """Write the firmware image to a file, ``NAME.lstmfw`` in the project's folder without one; returns it."""

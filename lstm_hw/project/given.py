@@ -88,22 +88,23 @@ class Given:
     @cached_property
     def data(self) -> Dataset:
         """Calibration and test inputs (Dataset)."""
-        if self._data is not None:
-            return self._data
-        section = self.config.data
-        if section is None:
+        section, refuses = self.config.data, self.model.arrangement.refuses
+        data, named = self._data, {"calibration": "calibration", "x": "x"}
+        if data is None and section is None:
             rule = "must be given, by a [data] section (path, or random = 8 for random inputs) or to convert()"
             raise InputError("calibration", "not given", rule)
-        steps = self.model.arrangement.steps
-        if section.random is not None and steps not in (0, section.steps):
-            raise ConfigError("data.steps", section.steps, f"must be {steps}: a linear layer has weights for h of each")
-        least, most = self.model.arrangement.least, self.model.arrangement.most
-        if section.random is not None and most and not least <= section.steps <= most:
-            rule = f"must be {least}" if least == most else f"must be at most {most}: model.most_steps"
-            raise ConfigError("data.steps", section.steps, f"{rule}, since a layer waits for h of all steps")
-        for assumption in self._assumed_data:
-            self.note(assumption)
-        return inputs_of(section, self.config.data_path, self.model.input_size)
+        if data is None:
+            if section.random is not None and (rule := refuses(section.steps)):
+                raise ConfigError("data.steps", section.steps, rule)
+            for assumption in self._assumed_data:
+                self.note(assumption)
+            data = inputs_of(section, self.config.data_path, self.model.input_size)
+            named = {name: f"{self.config.data_path}: {getattr(section, name)}" for name in named}
+        for name, subject in named.items():
+            values = getattr(data, name)
+            if values is not None and (rule := refuses(values.shape[1])):
+                raise InputError(subject, f"shape {values.shape}", rule)
+        return data
 
     @property
     def _assumed_data(self):
@@ -160,11 +161,13 @@ class Given:
             self.note(metric.assumption)
         return metric
 
-    def _steps(self, steps=None):
+    def _steps(self, steps=None, subject="steps"):
         if steps is None:
             return (self.data.x if self.data.x is not None else self.data.calibration).shape[1]
         if not 1 <= steps <= MAX_STEPS:
-            raise ConfigError("steps", steps, f"must be between 1 and {MAX_STEPS:,}")
+            raise ConfigError(subject, steps, f"must be between 1 and {MAX_STEPS:,}")
+        if rule := self.trained.arrangement.refuses(steps):
+            raise ConfigError(subject, steps, rule)
         return steps
 
     def locked(self) -> AbstractContextManager[None]:

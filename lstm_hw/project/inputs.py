@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import ConfigError, InputError
 from ..reading import NpzFile
-from .dataset import Dataset
+from .dataset import Dataset, check_inputs
 from .keys import DataSection
 from .synthetic import random_inputs
 
@@ -75,9 +75,7 @@ def _check_headers(file, section, inputs):
             raise InputError(f"data.{key}", f"{name!r}, which {file.path} does not hold", rule)
     headers = {name: file.header(name) for name in (section.calibration, section.x)}
     for name, (shape, dtype) in headers.items():
-        if dtype.kind not in "iuf" or len(shape) != 3 or 0 in shape:
-            rule = "must be real numbers (sequences, steps, inputs)"
-            raise InputError(f"{file.path}: {name}", f"shape {shape} of {dtype}", rule)
+        check_inputs(f"{file.path}: {name}", shape, dtype)
         if shape[2] != inputs:
             rule = f"must be (sequences, steps, {inputs}), as the model has inputs"
             raise InputError(f"{file.path}: {name}", f"shape {shape}", rule)

@@ -152,7 +152,7 @@ def agreement(figures: dict) -> str:
     simulation, equal = figures["simulation"], figures["agreement"]
     sentence = (
         f"Integer reference, interpreter and Verilog ({simulation['simulator']}) agree in every output bit "
-        f"of {simulation['sequences']} sequences"
+        f"of {simulation['sequences']} sequence{'s' * (simulation['sequences'] > 1)}"
     )
     if not equal["cycles"]:
         sentence += "; cycles were not compared, since streams or memory were held back."

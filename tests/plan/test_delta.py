@@ -139,7 +139,10 @@ def test_schedules_are_for_models_with_thresholds_or_without():
     with pytest.raises(ConfigError, match="plan.schedule: 'sacc' for a model with thresholds; must be auto or delta"):
         choose(network_of(qmodel), STEPS, schedule="sacc", **fields)
     fields["formats"] |= {"lists": False}
-    with pytest.raises(ConfigError, match="plan.schedule: 'delta' for a model without thresholds; must be auto or res"):
+    told = (
+        r"plan.schedule: 'delta' for a model without thresholds; must be auto or res.*; \[delta\] gives it thresholds"
+    )
+    with pytest.raises(ConfigError, match=told):
         choose(network_of(dense), STEPS, schedule="delta", **fields)
 
 

@@ -11,6 +11,8 @@ import pytest
 import lstm_hw
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, ProgramError, VerificationError
 from lstm_hw.machine.pack import to_bytes
+from lstm_hw.model.both_ways import Part, in_parts
+from lstm_hw.model.float_model import DenseWeights
 from lstm_hw.model.fold import folded
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
@@ -327,6 +329,22 @@ def test_formats_that_cannot_hold(rng):
     project = lstm_hw.convert(float_model(rng), calibration=np.full((1, 2, 3), 3.0), quantize={"input_format": "Q0.15"})
     with pytest.raises(FormatError, match="quantize.input_format: Q0.15; must hold the calibration"):
         project.quantize()
+
+
+def test_steps_of_models_that_need_so_many(rng):
+    """Of RepeatVector(40): test vectors have them, and what has others is refused with its name."""
+    (lstm, again), head = float_model(rng, 3, (4, 4), 2).layers, DenseWeights(np.ones((2, 4)), np.zeros(2))
+    model = in_parts([Part([lstm]), Part([again], repeats=True)], [head], "every_step", 40, 40)
+    arrays = {"calibration": rng.uniform(-1, 1, (2, 40, 3)), "x": rng.uniform(-1, 1, (2, 40, 3))}
+    project = lstm_hw.convert(model, **arrays)
+    assert project.firmware.vectors.x.shape == (2, 40, 3)
+    for name, values in arrays.items():
+        with pytest.raises(InputError, match=rf"^{name}: shape \(2, 8, 3\); must have 40 steps, as the model repeats"):
+            _ = lstm_hw.convert(model, **arrays | {name: values[:, :8]}).data
+    with pytest.raises(ConfigError, match="^steps: 41; must have 40 steps"):
+        project.estimate(41)
+    with pytest.raises(ConfigError, match="^plan.steps: 8; must have 40 steps"):
+        _ = lstm_hw.convert(model, **arrays, plan={"steps": 8}).plan
 
 
 def test_unknown_schedule(tmp_path):

@@ -103,7 +103,8 @@ class ReadOptions:
         known = (*HEAD_MODES, FINAL, ALL)
         if self.head not in (None, *known):
             raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join(known)}")
-        for name in ("prefix", "head_prefix", "head_activations", "front_prefix", "front_activations"):
+        lists = ("prefix", "head_prefix", "head_activations", "front_prefix", "front_activations", "initial_state")
+        for name in lists:
             value = getattr(self, name)
             if isinstance(value, list | tuple):  # a list of one is that one
                 object.__setattr__(self, name, value[0] if len(value) == 1 else tuple(value) or None)
@@ -112,8 +113,6 @@ class ReadOptions:
                 if activation not in ACTIVATIONS:
                     rule = f"must be one of {', '.join(ACTIVATIONS)}, or a list with one for each linear layer"
                     raise ConfigError(f"model.{name}", repr(activation), rule)
-        if isinstance(self.initial_state, list):
-            object.__setattr__(self, "initial_state", tuple(self.initial_state))
         state = self.initial_state
         if state not in (None, ZERO) and not (isinstance(state, tuple) and len(state) == 2):
             rule = f"must be {ZERO!r}, or a list of two tensors of the file: h and c, or h twice where there is no c"

@@ -174,7 +174,7 @@ def test_a_project_has_as_many_steps(tmp_path):
     path, notes = init(tmp_path / "m.tflite", output=tmp_path / "m.toml")
     assert "(all_steps)" in notes[0] and lstm_hw.load(path).inputs.shape == (4, 5, 3)
     path.write_text(path.read_text().replace("steps = 5", "steps = 6"))
-    with pytest.raises(ConfigError, match="data.steps: 6; must be 5: a linear layer has weights for h of each"):
+    with pytest.raises(ConfigError, match="data.steps: 6; must have 5 steps: a linear layer has weights of its own"):
         _ = lstm_hw.load(path).data
     np.savez(tmp_path / "d.npz", calibration=np.ones((2, 4, 3)))
     with pytest.raises(InputError, match=r"must hold an array \(sequences, 5, 3\) of typical inputs"):
