@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import ConfigError, ProgramError
 from ..machine.config import SERIAL_SLOTS, EngineConfig
 from ..machine.formats import QFormat
-from ..machine.network import LayerShape, Network
+from ..machine.network import LayerShape, Network, Source, Start
 from ..machine.parts import PARTS, Part
 from ..machine.plan import Plan
 from ..plan.choose import on_shape
@@ -228,13 +228,21 @@ def network_of_json(text: str) -> Network:
     return Network(tuple(LayerShape(**layer) for layer in layers), **values)
 
 
+PARTS_OF_LAYERS = {cls.__name__: cls for cls in (Start, Source)}
+"""Name -> class of what a layer holds beside numbers, names and arrays."""
+
+
 def _plain(value):
     if isinstance(value, np.ndarray):
         return {"shape": list(value.shape), "bits": np.packbits(value).tobytes().hex()}
+    if type(value) in PARTS_OF_LAYERS.values():
+        return {"of": type(value).__name__, **{f.name: _plain(getattr(value, f.name)) for f in fields(value)}}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _restored(value):
+    if isinstance(value, dict) and "of" in value:
+        return PARTS_OF_LAYERS[value["of"]](**{n: _restored(item) for n, item in value.items() if n != "of"})
     if isinstance(value, dict):
         shape = value["shape"]
         bits = np.unpackbits(np.frombuffer(bytes.fromhex(value["bits"]), np.uint8), count=int(np.prod(shape)))

@@ -1,17 +1,18 @@
 """The search finds what looking at everything finds, and its bounds hold for every plan."""
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
 from lstm_hw.explore.bounds import at_least
-from lstm_hw.explore.evaluate import planned, timed
+from lstm_hw.explore.evaluate import network_of_json, network_to_json, planned, timed
 from lstm_hw.explore.objectives import OBJECTIVES, Limit, cost
 from lstm_hw.explore.search import Question, Search
 from lstm_hw.explore.space import Memory, Numbers, Place, Space, candidates
 from lstm_hw.machine.formats import QFormat
-from lstm_hw.machine.network import LayerShape, Network
+from lstm_hw.machine.network import LayerShape, Network, Source, Start
 from lstm_hw.machine.parts import PARTS
 
 STEPS = 5
@@ -95,6 +96,15 @@ def test_every_shape_and_plan_is_accounted_for(everything, grid):
     assert len(found.points) == found.plans and refused + found.too_large < found.candidates
     schedules = {point["schedule"] for point in found.points}
     assert {"resident", "conventional", "sacc", "row_window", "fusion"} <= schedules
+
+
+def test_networks_as_json():
+    """A layer comes back with the state that it begins from, what it reads and its peepholes."""
+    columns, start = {"peephole_columns": ((0, 1), (3, 2))}, Start(2, ((14, 1), (0, 1)), ((0, 3),))
+    below = LayerShape("lstm", 3, 4, 15, start=start, **columns)
+    above = LayerShape("lstm", 7, 4, 15, sources=(Source(-1, 3, 0), Source(0, 4, 2)), **columns)
+    network = Network((below, above, LayerShape("linear", 4, 2, 15, activation="relu")), head_every_step=True)
+    assert network_of_json(json.dumps(network_to_json(network))) == network
 
 
 def test_a_parallel_cell_is_tried_beside_five(grid):
