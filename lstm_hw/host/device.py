@@ -176,12 +176,8 @@ class Session:
             image.arrangement.check_whole("carry")
         arranged = image.arrangement.x(x)
         stored_x = image.x_code.quantize(arranged)
-        beyond = image.x_code.format.count_clipped(image.x_code.scaled(arranged)) // image.arrangement.halves
-        if beyond:
-            text = (
-                f"{beyond} of {x.size} inputs are beyond {image.x_code.format}, the format of x: outputs may be wrong"
-            )
-            warnings.warn(text, ClippedWarning, stacklevel=4)
+        if beyond := image.x_code.beyond(arranged, image.inputs):
+            warnings.warn(beyond, ClippedWarning, stacklevel=4)
         outputs = await self._run(stored_x, carry, progress)
         for place, count in (self.clipped or {}).items():
             if count:

@@ -215,6 +215,14 @@ class InputCode:
         """Real inputs (..., Lx) times their powers of two: what the format holds."""
         return x * np.exp2(self.exponents) if self.exponents else x
 
+    def beyond(self, x: np.ndarray, inputs: int) -> str:
+        """How many of real inputs (..., Lx), the first so many of which are the network's, are beyond the format, in
+        words; nothing if none is."""
+        values = self.scaled(x)[..., :inputs]
+        count = self.format.count_clipped(values)
+        what = f"{count} of {values.size} inputs are beyond {self.format}, the format of x: outputs may be wrong"
+        return what if count else ""
+
     def quantize(self, x: np.ndarray) -> np.ndarray:
         """Real inputs (..., Lx) to stored integers (int64, saturated).
 

@@ -1,5 +1,6 @@
 """The numbers of a project: the quantised model, and how far its outputs are from those of the trained one."""
 
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from ..errors import ConfigError, VerificationError
 from ..files import whole_folder, write_file, write_json
+from ..host.device import ClippedWarning
 from ..machine.config import WEIGHT_WIDTHS
 from ..model.budget import error_budget
 from ..model.delta import activity, with_thresholds
@@ -147,8 +149,15 @@ class Quantised(Given):
         -------
         array
             (N, O), (N, T, O) or (N, T, H), as the model has its head on the last step, on every step or not at all.
+
+        Warns
+        -----
+        ClippedWarning
+            Inputs are beyond their format.
         """
         x = checked_sequences("x", x, self.model.input_size)
+        if beyond := self.qmodel.input_code.beyond(self.qmodel.arrangement.x(x), self.model.input_size):
+            warnings.warn(beyond, ClippedWarning, stacklevel=2)
         outputs, _ = integer_reference(self.qmodel, self.qmodel.quantize_input(x))
         return self.qmodel.outputs_of(outputs) if stored else self.qmodel.dequantize_output(outputs)
 

@@ -10,6 +10,7 @@ import pytest
 
 import lstm_hw
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, ProgramError, VerificationError
+from lstm_hw.host.device import ClippedWarning
 from lstm_hw.machine.pack import to_bytes
 from lstm_hw.model.both_ways import Part, in_parts
 from lstm_hw.model.float_model import DenseWeights
@@ -71,6 +72,8 @@ def test_predict_and_trace_follow_the_float_model(rng):
     stored = project.predict(x, stored=True)
     assert stored.dtype == np.int64
     np.testing.assert_array_equal(project.qmodel.dequantize_output(stored), project.predict(x))
+    with pytest.warns(ClippedWarning, match="^6 of 6 inputs are beyond Q0.15, the format of x: outputs may be wrong"):
+        project.predict(np.full((1, 2, 3), 9.0))
     layers = project.trace(x)
     assert [layer["pre"][0].shape for layer in layers] == [(6, 7, 20), (6, 7, 16)]
     for layer in layers:
