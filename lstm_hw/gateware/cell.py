@@ -45,6 +45,8 @@ class Cell(wiring.Component):
         The new c, ``update_latency`` cycles after ``i_start``.
     o_h : Out, o_h_valid : Out(1)
         The new h, ``latency`` cycles after ``i_start``.
+    o_h_soon : Out(1), where columns may be ahead of h
+        A new h may be told of, before it is there.
     o_c_beyond, o_h_beyond : Out(1), where values beyond their format are counted
         The new c or h was, before it was bounded; with it.
     """
@@ -73,6 +75,7 @@ class Cell(wiring.Component):
                 "o_c_valid": Out(1),
                 "o_h": Out(signed(config.operand_bits)),
                 "o_h_valid": Out(1),
+                **({"o_h_soon": Out(1)} if config.forwards_h else {}),
                 **({"o_c_beyond": Out(1), "o_h_beyond": Out(1)} if config.count_clipped else {}),
                 **(
                     {"i_plain": In(1), "i_plain_tanh": In(1), "o_result": Out(signed(activated.width))} if plain else {}

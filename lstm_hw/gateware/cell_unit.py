@@ -22,7 +22,7 @@ from ..machine.isa import (
     TANH,
     THRESHOLD_BITS,
 )
-from ..machine.latency import DRAIN_TOLD, REQUANTIZE, CellLatency
+from ..machine.latency import DRAIN_TOLD, H_TOKEN_DELAY, REQUANTIZE, CellLatency
 from ..machine.registers import CLIPPED_PLACES
 from ..machine.shared_activation import make_exponential
 from .activation import activation_component
@@ -403,7 +403,7 @@ class CellUnit(wiring.Component):
     o_h_write, o_h_bank, o_h_address, o_h_data
         Write port of the h memory.
     o_signal : Out(1)
-        An element of h can be read, in all contexts of its command.
+        An element of h can be read, in all contexts of its command; where columns may be ahead of it, soon.
     o_plain : Out(1), with lists or sparse h, and chains
         What is written is an output of a linear layer, which nobody watches.
     o_element, with lists or sparse h, and o_layer, where a MAC walks lists
@@ -525,7 +525,7 @@ class CellUnit(wiring.Component):
             self.o_h_bank.eq(tag.context),
             self.o_h_address.eq(tag.target),
             self.o_h_data.eq(h),
-            self.o_signal.eq(written & tag.signal),
+            self.o_signal.eq(self._told(tag_queue) if self.config.forwards_h else written & tag.signal),
         ]
         if self.config.watches_h:
             of_list = tag_queue("list_tags", h_valid, drain.o_list_tag)
@@ -556,6 +556,12 @@ class CellUnit(wiring.Component):
         with m.If(resets):
             m.d.comb += [given[1].eq(preact[0]), given[2].eq(0), given[3].eq(0)]
         return given
+
+    def _told(self, tag_queue):
+        """Whether an h is told of that columns may be ahead of."""
+        tag, soon = self.drain.o_tag, self.cells[0].o_h_soon
+        signal = tag.signal & (tag.mode != MODE_LINEAR) if self.config.chains else tag.signal
+        return soon & tag_queue("signal_tags", soon, signal, registered=True)
 
     def _merged(self, m, name, flag):
         """The result of the cell that has one in this cycle."""
@@ -630,8 +636,11 @@ class CellUnit(wiring.Component):
         config, pieces = self.config, self.pieces
         piece = Signal(range(pieces))
         latency = self.rounders[0].latency
-        valid = Signal(latency)
-        m.d.sync += valid.eq(Cat(self.i_arrived, valid))
+        valid = self.i_arrived
+        if latency:
+            passed = Signal(latency, name="valid")
+            m.d.sync += passed.eq(Cat(self.i_arrived, passed))
+            valid = passed[-1]
         scale = Const(0, 1)  # of one layer alone
         if len(config.shifts) > 1:
             arriving = Signal(range(pieces), name="arriving")
@@ -643,21 +652,21 @@ class CellUnit(wiring.Component):
             self.preact_beyond = Signal(GATES, reset_less=True)
         start = Signal()
         if not config.parallel:
-            m.d.sync += start.eq(valid[-1] & (piece == pieces - 1))
-        with m.If(valid[-1]):
+            m.d.sync += start.eq(valid & (piece == pieces - 1))
+        with m.If(valid):
             m.d.sync += piece.eq(Mux(piece == pieces - 1, 0, piece + 1))
         for n, rounder in enumerate(self.rounders):
             m.submodules[f"round_preact{n}"] = rounder
             # The low bits of a sum say by how many places its row has more fraction bits.
             row, total = self.i_drained[n][: config.row_bits], self.i_drained[n][config.row_bits :].as_signed()
             m.d.comb += [rounder.i.eq(total), rounder.i_select.eq(Cat(row, scale))]
-            if config.parallel:  # all four are there at once, and bounded on their way into the cell
-                m.d.comb += [start.eq(valid[-1]), preact[n].eq(rounder.o_next)]
+            if config.parallel:  # all four are there at once, and rounded on their way into the cell
+                m.d.comb += [start.eq(valid), preact[n].eq(rounder.o_next)]
                 if config.count_clipped:
                     m.d.comb += self.preact_beyond[n].eq(rounder.o_beyond)
                 continue
             for index in range(pieces):
-                with m.If(valid[-1] & (piece == index)):
+                with m.If(valid & (piece == index)):
                     m.d.sync += preact[index * config.drain_width + n].eq(rounder.o)
                     if config.count_clipped:
                         m.d.sync += self.preact_beyond[index * config.drain_width + n].eq(rounder.o_beyond)
@@ -787,7 +796,9 @@ class CellUnit(wiring.Component):
             rounder = Requantize(len(exact), fractions, config.plain(width), config.count_clipped)
             m.submodules[f"round_plain{width}"] = widths[width] = rounder
             m.d.comb += [rounder.i.eq(exact), rounder.i_select.eq(select)]
-        there = self._later(m, here, REQUANTIZE, "rounded")
+        ahead = H_TOKEN_DELAY - self.cells[0].delays.token
+        told = self._later(m, here, REQUANTIZE - ahead, "rounded")
+        there = self._later(m, told, ahead, "told")
         memory, stream_value = widths[config.operand_bits], widths[VALUE_BITS]
         with m.If(there.valid):
             m.d.comb += [
@@ -795,8 +806,11 @@ class CellUnit(wiring.Component):
                 self.o_h_bank.eq(there.bank),
                 self.o_h_address.eq(there.address),
                 self.o_h_data.eq(memory.o),
-                self.o_signal.eq(there.signal),
+                *([] if ahead else [self.o_signal.eq(there.signal)]),
             ]
+        if ahead:
+            with m.If(told.valid):
+                m.d.comb += self.o_signal.eq(told.signal)
         if config.watches_h:
             m.d.comb += self.o_plain.eq(there.valid)
         if config.count_clipped:

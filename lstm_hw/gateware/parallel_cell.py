@@ -3,7 +3,7 @@
 from amaranth import *
 
 from ..machine.config import CELL_SUMS, GATE_NAMES
-from ..machine.latency import CELL_OPERANDS, CELL_PRODUCT, CELL_SUM, READ_C
+from ..machine.latency import CELL_OPERANDS, CELL_PRODUCT, CELL_SUM, READ_C, TOKEN
 from .activation import activation_component
 from .cell import Cell, register
 from .requantize import Requantize
@@ -14,7 +14,7 @@ class ParallelCell(Cell):
 
     All gates of a unit are looked up at once and each product has a multiplier, so a unit may start in every cycle and
     nothing waits for a slot. Roundings align nothing where all layers have the same formats, and what tanh and the
-    lanes read is bounded on its way to its next register.
+    lanes read is rounded and bounded on its way to its next register.
 
     Members are those of :class:`Cell`, but that units may start in every cycle, ``o_h`` is no register, and c is new
     ``state_latency`` cycles after ``i_start``.
@@ -42,6 +42,8 @@ class ParallelCell(Cell):
             self.o_h.eq(self.round_h.o_next),
             self.o_h_valid.eq(at[self.latency]),
         ]
+        if self.config.forwards_h:
+            m.d.comb += self.o_h_soon.eq(at[self.latency + self.delays.token - TOKEN])
         if self.config.count_clipped:
             m.d.comb += [self.o_c_beyond.eq(self.round_c.o_beyond), self.o_h_beyond.eq(self.round_h.o_beyond)]
         return m

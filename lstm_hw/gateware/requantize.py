@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..errors import ConfigError, FormatError
 from ..machine.arithmetic import Rounding
 from ..machine.formats import QFormat
-from ..machine.latency import ALIGN, BOUND, REQUANTIZE
+from ..machine.latency import ALIGN, BOUND, REQUANTIZE, ROUND
 
 
 def rounding_half(number_format: QFormat, drop: int) -> int:
@@ -39,6 +39,35 @@ def bounded(value: Value, drop: int, number_format: QFormat) -> Value:
     mask = (1 << width) - 1
     clipped = Mux(kept[-1], C(number_format.lowest & mask, width), C(number_format.highest, width))
     return Mux(_fits(kept, number_format), kept[:width], clipped)
+
+
+def rounded_and_bounded(value: Value, drop: int, number_format: QFormat) -> tuple[Value, Value]:
+    """What :func:`bounded` and :func:`beyond` give of a value to which :func:`rounding_half` is to be added still.
+
+    The sum ends below the sign; whether its carry leaves what is above it as it must be is looked up beside it.
+
+    Parameters
+    ----------
+    value : signed Value
+    drop : int
+    number_format : QFormat
+        A signed one.
+    """
+    width, place = number_format.width, drop + number_format.width - 1
+    value = Cat(value, value[-1].replicate(max(0, place + 2 - len(value))))
+    low, above, carry = value[drop:place], value[place:], C(0, 1)
+    if rounding_half(number_format, drop):
+        total = value[drop - 1 : place] + 1
+        low, carry = total[1:width], total[width]
+        if number_format.rounding == "half_even":
+            tie = value[drop - 1] & ~value[: drop - 1].any()
+            low = Cat(low[0] & ~tie, low[1:])
+    kept = Cat(low, above[0] ^ carry)
+    fits = Mux(carry, above[1:].all(), above.all() | ~above.any())
+    if number_format.overflow == "wrap":
+        return kept, ~fits
+    clipped = Mux(value[-1], C(1 << (width - 1), width), C(number_format.highest, width))
+    return Mux(fits, kept, clipped), ~fits
 
 
 def beyond(value: Value, drop: int, number_format: QFormat) -> Value:
@@ -82,7 +111,8 @@ class Requantize(wiring.Component):
     registered : bool
         Whether there is ``o``, beside ``o_next``. Without, ``o_beyond`` is with ``o_next``, no register either.
     direct : bool
-        Without the stage that aligns, where all fractions are the same.
+        Without the stage that aligns, where all fractions are the same, and without the one that rounds: rounding and
+        bound stand side by side.
 
     Members
     -------
@@ -119,13 +149,13 @@ class Requantize(wiring.Component):
         registered: bool = True,
         direct: bool = False,
     ):
-        self.flagged, self.registered = flagged, registered
+        self.flagged, self.registered, self.direct = flagged, registered, direct
         self.i_fractions, self.o_format = tuple(i_fractions), o_format
         if not self.i_fractions:
             raise ConfigError("i_fractions", "()", "must list at least one fraction")
         rounding = Rounding(i_width, self.i_fractions, o_format)
         self.aligns = not (direct and rounding.alike)
-        self.latency = REQUANTIZE - ALIGN * (not self.aligns) - BOUND * (not registered)
+        self.latency = REQUANTIZE - ALIGN * (not self.aligns) - ROUND * direct - BOUND * (not registered)
         self.drop, self.sum_width = rounding.drop, rounding.sum_width
         if i_width < 1 or not rounding.exact:
             found = f"{i_width}-bit input with fractions {self.i_fractions}"
@@ -144,22 +174,26 @@ class Requantize(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         aligned = Signal(signed(self.sum_width - 1), reset_less=True)
-        rounded = Signal(signed(self.sum_width), reset_less=True)
 
         lifts = [self.drop + self.o_format.fraction - fraction for fraction in self.i_fractions]
         if not self.aligns:
             m.d.comb += aligned.eq(self.i << lifts[0])
         else:
             self._align(m, aligned, lifts)
-        m.d.sync += rounded.eq(aligned + rounding_half(self.o_format, self.drop))
-        m.d.comb += self.o_next.eq(bounded(rounded, self.drop, self.o_format))
+        if self.direct:
+            result, flagged = rounded_and_bounded(aligned, self.drop, self.o_format)
+        else:
+            rounded = Signal(signed(self.sum_width), reset_less=True)
+            m.d.sync += rounded.eq(aligned + rounding_half(self.o_format, self.drop))
+            result, flagged = (how(rounded, self.drop, self.o_format) for how in (bounded, beyond))
+        m.d.comb += self.o_next.eq(result)
         if self.registered:
             result = Signal.like(self.o, name="result", reset_less=True)
             m.d.comb += self.o.eq(result)
             m.d.sync += result.eq(self.o_next)
         if self.flagged:
             flag = Signal(name="beyond", reset_less=True)
-            m.d["sync" if self.registered else "comb"] += flag.eq(beyond(rounded, self.drop, self.o_format))
+            m.d["sync" if self.registered else "comb"] += flag.eq(flagged)
             m.d.comb += self.o_beyond.eq(flag)
         return m
 

@@ -41,7 +41,8 @@ class VectorMemory(wiring.Component):
 
     Timing
     ------
-    Latency 2, initiation interval 1. A read sees a write of an earlier cycle.
+    Latency 2, initiation interval 1. A read sees a write of an earlier cycle; where h is forwarded, also one of the
+    same cycle and the next.
     """
 
     latency = OPERANDS
@@ -110,6 +111,7 @@ class VectorMemory(wiring.Component):
         values, listed = [], self._lists(m, takes_x, takes_delta) if config.lists else []
         for k in range(config.contexts):
             h, x = (self._h(m).as_signed(), None) if config.lists else self._bank(m, k)
+            h = self._forwarded(m, k, h) if config.forwards_h else h
             value = Signal(bits, name=f"value{k}")
             # Block RAM answers late in a cycle, so all but one of these are masked by flags of the cycle before.
             read = listed or [(takes_x, x.word_select(lane, bits) if lane_bits else x)]
@@ -123,6 +125,19 @@ class VectorMemory(wiring.Component):
                         m.d.comb += chosen.eq(values[(k + turn) % config.contexts])
             m.d.sync += self.o_operands[k].eq(chosen)
         return m
+
+    def _forwarded(self, m, k, read):
+        """What is read of context ``k``, or what is written in its place in the cycle of its request or the next."""
+        bits, writes = self.config.operand_bits, self.i_h_write & (self.i_h_bank == k)
+        address, data = Signal(ELEMENT_BITS, name=f"read{k}"), Signal(bits, name=f"written{k}", reset_less=True)
+        takes_data = Signal(name=f"takes_written{k}")
+        m.d.sync += [
+            address.eq(self.i_address),
+            data.eq(self.i_h_data),
+            takes_data.eq(writes & (self.i_h_address == self.i_address)),
+        ]
+        older = Mux(takes_data, data, read)
+        return Mux(writes & (self.i_h_address == address), self.i_h_data[:bits], older)
 
     def _lists(self, m, takes_x, takes_delta):
         """The lists of x and of h; returns the flag that takes it and the delta of the entry that is read of each."""

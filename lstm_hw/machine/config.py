@@ -704,6 +704,11 @@ class EngineConfig:
         return 1 if self.parallel else self.cells
 
     @property
+    def forwards_h(self) -> bool:
+        """Whether h that is written reaches columns beside its memory too, so that they may be ahead of it."""
+        return self.parallel and not self.lists
+
+    @property
     def drain_width(self) -> int:
         """Accumulators that one drain request brings to the cell unit."""
         return {1: 1, 2: 2, 5: GATES}[self.cells]

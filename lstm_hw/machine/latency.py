@@ -103,6 +103,8 @@ X_TOKEN_DELAY = INPUT_WRITE + TOKEN
 """From a beat of x to the first column that may use it."""
 H_TOKEN_DELAY = TOKEN
 """From the write of h to the first column that may use it."""
+H_AHEAD = ISSUE + OPERANDS - 1
+"""From a column to the write of the h that it may use, where that reaches the turn of the banks beside its memory."""
 ENCODE = 2
 """From an element of x or h to its write into a list of deltas: its reference is read, and compared. With lists, tokens
 are so much later."""
@@ -144,8 +146,9 @@ def drain_latency(groups: int) -> int:
 
 
 def rounded(config: EngineConfig, rounding: Rounding) -> int:
-    """Stages of a rounding in the cell unit: of a parallel cell none to align what is alike."""
-    return REQUANTIZE - ALIGN * (config.parallel and rounding.alike)
+    """Stages of a rounding in the cell unit. With a parallel cell what is rounded and bounded goes on to what takes it,
+    and nothing aligns what is alike."""
+    return REQUANTIZE if not config.parallel else 0 if rounding.alike else ALIGN
 
 
 def multiplied(config: EngineConfig) -> int:
@@ -153,10 +156,15 @@ def multiplied(config: EngineConfig) -> int:
     return MULTIPLY - CELL_OPERANDS * config.parallel
 
 
+def h_token_delay(config: EngineConfig) -> int:
+    """From the write of h to the first column that may use it: less than none where columns may be ahead of it."""
+    return -H_AHEAD if config.forwards_h else H_TOKEN_DELAY
+
+
 class CellLatency:
     """Delays of the cell unit, which follow from the configuration.
 
-    A parallel cell takes all gates at once, waits for no slot, and bounds pre-activations and h on their way on.
+    A parallel cell takes all gates at once, waits for no slot, and rounds and bounds what goes on on its way.
 
     Parameters
     ----------
@@ -188,6 +196,8 @@ class CellLatency:
         ... to its h.
     total : int
         From the start of a unit to its h.
+    token : int
+        From the write of h to the first column that may use it.
     looked_up : int
         Of a plain output, through the activation unit, or the table of ELU if that is later.
     plain : int
@@ -197,22 +207,24 @@ class CellLatency:
 
     def __init__(self, config: EngineConfig):
         activation, gru, widths = config.unit.latency, config.kind == "gru", CellArithmetic(config)
-        serial, early, multiply = not config.parallel, BOUND * config.parallel, multiplied(config)
+        serial, multiply = not config.parallel, multiplied(config)
         self.pieces = GATES // config.drain_width
         arrived = DRAIN_REQUEST + drain_latency(config.groups) + rounded(config, preact_rounding(config))
-        self.gather = arrived + self.pieces * serial - early
+        self.gather = arrived + self.pieces * serial
         self.gates = {name: SLOT + n * serial + activation for n, name in enumerate(GATE_NAMES)}
         self.products = self.gates["g"] + multiply
         self.update = self.products + CELL_SUM + rounded(config, widths.tanh)
-        self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS if serial else self.update
+        self.tanh_slot = -(-self.update // SERIAL_SLOTS) * SERIAL_SLOTS if serial else self.update + SLOT
         self.tanh = self.tanh_slot + activation
         if config.peepholes:
             self._with_peepholes(activation)
         # Behind tanh an LSTM has a product, a GRU a sum of two.
         last = max(self.tanh, self.gates["o"]) + multiply + CELL_SUM * gru
-        self.state = (last - early if gru else self.products + CELL_SUM) + rounded(config, widths.c)
-        self.cell = last + rounded(config, widths.h) - early
+        self.state = last if gru else self.products + CELL_SUM + BOUND * config.parallel
+        self.state += rounded(config, widths.c)
+        self.cell = last + rounded(config, widths.h)
         self.total = self.gather + self.cell
+        self.token = h_token_delay(config)
         elu = make_exponential(config.preact, config.activated).latency if config.elu else 0
         self.looked_up = max(activation, elu)
         self.plain = SLOT + self.looked_up + REQUANTIZE if config.chains else SLOT

@@ -6,7 +6,7 @@ Which order is the quickest a short model of a step tells, in which lanes wait f
 from __future__ import annotations
 
 from ..machine.config import SERIAL_SLOTS
-from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, HAZARD_COLUMNS, CellLatency
+from ..machine.latency import FINISH_DELAY, HAZARD_COLUMNS, CellLatency
 from ..machine.layout import Tile
 from .layer import StreamedLayer
 
@@ -41,7 +41,8 @@ def in_turn(layer: StreamedLayer, side_by_side: list[Tile], behind: list[Tile]) 
 def _period(layer, tiles):
     """Cycles from a step to the next one, about, in which W_h is walked in such an order, behind x."""
     per_unit = SERIAL_SLOTS * layer.config.contexts / layer.config.cells
-    latency = FINISH_DELAY + CellLatency(layer.config).total + H_TOKEN_DELAY
+    cell = CellLatency(layer.config)
+    latency = FINISH_DELAY + cell.total + cell.token
     walking = len({tile.first_block + slot for tile in tiles if tile.split == 1 for slot in range(tile.blocks)})
     arrives, units, ends = [0] * layer.blocks, [layer.units] * (layer.blocks - 1) + [layer.newest], [0]
     for _ in range(SETTLED_STEPS):

@@ -11,7 +11,7 @@ from itertools import product
 
 from ..errors import ConfigError
 from ..machine.config import GATES, SERIAL_SLOTS, EngineConfig
-from ..machine.latency import FINISH_DELAY, H_TOKEN_DELAY, CellLatency
+from ..machine.latency import FINISH_DELAY, CellLatency
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
 from ..proof.count import count_cycles
@@ -85,7 +85,8 @@ def tail_columns(layer: LayerShape, config: EngineConfig) -> int:
     """
     blocks, units = layer.blocks(config.rows), layer.units(config.rows)
     per_unit = SERIAL_SLOTS * config.contexts / config.cells / (1 if layer.is_cell else GATES)
-    latency = FINISH_DELAY + SERIAL_SLOTS + CellLatency(config).total + H_TOKEN_DELAY
+    cell = CellLatency(config)
+    latency = FINISH_DELAY + SERIAL_SLOTS + cell.total + cell.token
     tiles = h_tiles(layer, config)
     if not tiles:
         return 1  # nothing waits for h

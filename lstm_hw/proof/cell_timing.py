@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from ..errors import ProgramError
 from ..machine.config import CELL_PHASES, GATES, H_GROUP, SERIAL_SLOTS, EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO
-from ..machine.latency import ENCODE, H_TOKEN_DELAY, JUDGE, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
+from ..machine.latency import ENCODE, JUDGE, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
 from ..machine.program import Command
 from .tokens import Tokens
 
@@ -140,11 +140,11 @@ class CellTiming:
         if contexts:
             latency, lasts = self.latency, range(first + contexts - 1, first + count, contexts)
             if outputs:
-                written = latency.gather + latency.plain + H_TOKEN_DELAY
+                written = latency.gather + latency.plain + latency.token
                 cycles = [start(n) + written + element for n in lasts for element in range(GATES)]
                 self.h.add(cycles[:outputs])
             else:
-                self.h.add([start(n) + latency.total + self.encode + H_TOKEN_DELAY for n in lasts])
+                self.h.add([start(n) + latency.total + self.encode + latency.token for n in lasts])
 
     def state(self, settled: int, now: int) -> Hashable:
         """What decides about later CELLs, relative to ``now``."""

@@ -56,13 +56,13 @@ def serial_delays(config, cell):
 
 
 def parallel_delays(config, cell):
-    """As :func:`serial_delays`: all gates at once, and no stage that aligns what is alike; h is bounded on its way, and
-    what is multiplied is in registers, c a cycle behind its memory."""
+    """As :func:`serial_delays`: all gates at once, and no stage that aligns what is alike; what is rounded is so on its
+    way, to a register for c, and what is multiplied is in registers, c a cycle behind its memory."""
     settle, gru = 1 + config.unit.latency, config.kind == "gru"
     alike = [len(set(rounding.fractions)) == 1 for rounding in (cell.widths.tanh, cell.widths.h)]
-    tanh = settle + 1 + 1 + 3 - alike[0] + settle - 1
-    assert cell.latency == tanh + 1 + gru + 2 - alike[1] == CellLatency(config).cell
-    return (tanh - 1, tanh + 1 + 1 + 1) if gru else (settle - 1, settle + 1 + 1 + 2)
+    tanh = settle + 1 + 1 + 1 - alike[0] + settle
+    assert cell.latency == tanh + 1 + gru + 1 - alike[1] == CellLatency(config).cell
+    return (tanh - 1, tanh + 1 + 1) if gru else (settle - 1, settle + 1 + 1 + 1)
 
 
 def play(config, units, gaps, rng):

@@ -74,10 +74,12 @@ def test_equals_the_definition(i_width, fractions, integer, fraction, is_signed,
     np.testing.assert_array_equal(outputs[3:], expected(values, select, fractions, o_format))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_formats(seed):
+    """Every third with what is rounded and bounded at once, which signed formats have."""
     rng = np.random.default_rng(seed)
-    signed = bool(rng.integers(4))
+    direct = seed % 3 == 2
+    signed = bool(rng.integers(4)) or direct
     width, i_width = int(rng.integers(2, 25)), int(rng.integers(2, 36))
     fraction = int(rng.integers(-4, 24))
     o_format = QFormat(
@@ -85,34 +87,39 @@ def test_random_formats(seed):
     )
     fractions = tuple(int(n) + fraction for n in rng.integers(-8, 12, int(rng.integers(1, 6))))
     values, select = stimulus(i_width, fractions, o_format, rng, 150)
-    outputs = stream(Requantize(i_width, fractions, o_format), values, select)
-    np.testing.assert_array_equal(outputs[3:], expected(values, select, fractions, o_format))
+    component = Requantize(i_width, fractions, o_format, direct=direct)
+    assert component.latency == 3 - direct * (1 + (len(set(fractions)) == 1))
+    outputs = stream(component, values, select)
+    np.testing.assert_array_equal(outputs[component.latency :], expected(values, select, fractions, o_format))
 
 
+@pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("rounding", ROUNDINGS)
-def test_every_input(rounding):
+def test_every_input(rounding, direct):
     o_format, fractions = QFormat(1, 3, rounding=rounding), (6, 4, 2)
     values = np.tile(np.arange(-256, 256), 3)
     select = np.repeat([0, 1, 2], 512)
-    outputs = stream(Requantize(9, fractions, o_format), values, select)[3:]
+    outputs = stream(Requantize(9, fractions, o_format, direct=direct), values, select)[3 - direct :]
     np.testing.assert_array_equal(outputs, expected(values, select, fractions, o_format))
     assert (outputs.min(), outputs.max()) == (-16, 15)
 
 
 @pytest.mark.parametrize("overflow", OVERFLOWS)
 @pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize("o_format, fractions", [
-    (QFormat(1, 3), (6, 4, 2)),
-    (QFormat(3, 1, signed=False), (3, 2, 1)),
-    (QFormat(9, 4), (5, 2)),  # nothing is beyond
+@pytest.mark.parametrize("o_format, fractions, direct", [
+    (QFormat(1, 3), (6, 4, 2), False),
+    (QFormat(1, 3), (6, 4, 2), True),
+    (QFormat(3, 1, signed=False), (3, 2, 1), False),
+    (QFormat(9, 4), (5, 2), False),  # nothing is beyond
+    (QFormat(9, 4), (5, 2), True),
 ])  # fmt: skip
-def test_flag_of_every_input(o_format, fractions, rounding, overflow):
+def test_flag_of_every_input(o_format, fractions, direct, rounding, overflow):
     """High where rounding leaves a value that the reference counts."""
     o_format = QFormat(o_format.integer, o_format.fraction, o_format.signed, rounding, overflow)
     values = np.tile(np.arange(-256, 256), len(fractions))
     select = np.repeat(range(len(fractions)), 512)
-    component = Requantize(9, fractions, o_format, flagged=True)
-    found = stream(component, values, select, component.o_beyond)[3:]
+    component = Requantize(9, fractions, o_format, flagged=True, direct=direct)
+    found = stream(component, values, select, component.o_beyond)[3 - direct :]
     wanted = [
         o_format.count_beyond(shift_round(np.array([v]), fractions[s] - o_format.fraction, rounding))
         for v, s in zip(values, select, strict=True)

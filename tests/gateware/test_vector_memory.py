@@ -23,7 +23,7 @@ class Memory:
         self.x = [[0] * config.x_elements for _ in range(config.contexts)]
 
     def read(self, request, fresh):
-        """Operands of a read; ``fresh`` are the places written in the same cycle."""
+        """Operands of a read; ``fresh`` are the places written in the same cycle, which are not defined."""
         contexts, result = self.config.contexts, []
         for k in range(contexts):
             bank = (k + request["rotate"]) % contexts
@@ -40,14 +40,14 @@ class Memory:
 
 
 @pytest.mark.parametrize("contexts, per_beat, h_elements, x_elements", SIZES)
-@pytest.mark.parametrize("bits", [8, 16])
-def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements, bits):
-    widths = PAIRS if bits == 8 else {}
-    config = config_of(contexts=contexts, x_per_beat=per_beat, h_elements=h_elements, x_elements=x_elements, **widths)
+@pytest.mark.parametrize("bits, forwards", [(8, False), (16, False), (16, True)])
+def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements, bits, forwards):
+    fields = (PAIRS if bits == 8 else {}) | ({"cells": 5, "parallel": True} if forwards else {})
+    config = config_of(contexts=contexts, x_per_beat=per_beat, h_elements=h_elements, x_elements=x_elements, **fields)
     rng = random.Random(f"{contexts} {per_beat}")
     unit, model = VectorMemory(config), Memory(config)
     assert unit.latency == 2
-    expected, received = [], []
+    expected, received, waiting = [], [], []
 
     def element():
         limit = 1 << bits - 1
@@ -76,6 +76,18 @@ def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements, bits):
                 changes[SPACE_X, n // per_beat, word * per_beat + n % per_beat] = values[n]
         return changes
 
+    def expect(request, changes):
+        """Note the operands of a read and what is written beside it; of one that is forwarded to, a cycle later."""
+        fresh = {place for place in changes if not forwards or place[0] == SPACE_X}
+        waiting.append((request, fresh))
+        if not forwards:
+            expected.append(model.read(*waiting.pop()))
+        for (space, bank, address), value in changes.items():
+            (model.x if space == SPACE_X else model.h)[bank][address] = value
+        if len(waiting) > 1:
+            request, older = waiting.pop(0)
+            expected.append(model.read(request, older | fresh))
+
     async def bench(context):
         for now in range(CYCLES + unit.latency):
             changes = writes(context)
@@ -89,9 +101,7 @@ def test_reads_beside_writes(contexts, per_beat, h_elements, x_elements, bits):
             }
             for name, value in request.items():
                 context.set(getattr(unit, f"i_{name}"), value)
-            expected.append(model.read(request, changes))
-            for (space, bank, address), value in changes.items():
-                (model.x if space == SPACE_X else model.h)[bank][address] = value
+            expect(request, changes)
             _, _, operands = await context.tick().sample(unit.o_operands)
             received.append(list(operands))
             if now >= unit.latency:

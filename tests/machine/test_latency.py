@@ -25,7 +25,7 @@ from lstm_hw.gateware.sequencer import Sequencer
 from lstm_hw.gateware.unpack_unit import DECODERS
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.machine import latency
-from lstm_hw.machine.config import H_GROUP
+from lstm_hw.machine.config import GATES, H_GROUP
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import MODE_CELL, SPACE_CONSTANT, SPACE_X, encode, instruction
 from lstm_hw.machine.latency import QUEUE_DEPTH, CellLatency
@@ -177,7 +177,14 @@ def vector_memory():
     unit = VectorMemory(config_of())
     inputs = [(unit.i_space, 0, SPACE_CONSTANT, 60), (unit.i_valid, T, 1)]
     (operands,) = follow(unit, inputs, [unit.o_operands.as_value()])
-    return {"OPERANDS": only(operands) - T}
+
+    def forwarded(cycle):
+        unit = VectorMemory(config_of(cells=5, parallel=True))
+        inputs = [(unit.i_valid, T, 1), (unit.i_h_write, cycle, 1), (unit.i_h_data, cycle, 1)]
+        return any(follow(unit, inputs, [unit.o_operands.as_value()])[0])
+
+    latest = max(delay for delay in range(5) if forwarded(T + delay))
+    return {"OPERANDS": only(operands) - T, "H_AHEAD": latency.ISSUE + latest}
 
 
 PULSE_WEIGHT, PULSE_OPERANDS = 1 << 14, [2]
@@ -277,15 +284,16 @@ def drain_chain():
 
 
 def requantize():
-    def stages(output, **stages):
-        unit = Requantize(8, (0,), QFormat(7, 0), **stages)
+    def stages(output, fractions=(0,), **stages):
+        unit = Requantize(8, fractions, QFormat(7, 0), **stages)
         (values,) = follow(unit, [(unit.i, T, 5)], [getattr(unit, output)])
         assert unit.latency == only(values) - T
         return unit.latency
 
     whole, bound = stages("o"), stages("o") - stages("o_next", registered=False)
-    align = whole - stages("o", direct=True)
-    return {"REQUANTIZE": whole, "ALIGN": align, "BOUND": bound, "ROUND": whole - align - bound}
+    rounding = whole - stages("o", (0, 1), direct=True)
+    align = whole - stages("o", direct=True) - rounding
+    return {"REQUANTIZE": whole, "ALIGN": align, "BOUND": bound, "ROUND": rounding}
 
 
 def cell():
@@ -333,7 +341,7 @@ def parallel_cell():
     ((read, (latest,)),) = taken.items()
     return {
         "CELL_OPERANDS": T + delays.gates["f"] - read,
-        "CELL_PRODUCT": latest - T - delays.tanh - latency.ROUND,
+        "CELL_PRODUCT": latest - T - delays.tanh,
     }
 
 
@@ -467,6 +475,22 @@ def measured(component):
 def test_components(component):
     found = measured(component)
     assert found == {name: getattr(latency, name) for name in found}
+
+
+@pytest.mark.parametrize("fields, serial, parallel", [({}, 44, 28), ({"activation": "table"}, 42, 24)], ids=str)
+def test_from_a_last_column_to_the_first_that_uses_its_h(fields, serial, parallel):
+    """On 64 lanes, as docs/decisions/0034-a-parallel-cell.md says."""
+    cells = (CellLatency(config_of(rows=64, cells=5, parallel=parallel, **fields)) for parallel in (False, True))
+    assert [latency.FINISH_DELAY + cell.total + cell.token for cell in cells] == [serial, parallel]
+
+
+@pytest.mark.parametrize("activation", ["table", "plan", "pwl", "nonuniform", "quadratic64", "cubic"])
+@pytest.mark.parametrize("elu", [False, True])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_h_of_a_parallel_cell_comes_behind_plain_outputs(activation, elu, kind):
+    """Four of them are written one a cycle; the first hidden unit behind them starts ``1 + TAKE`` cycles later."""
+    cell = CellLatency(config_of(cells=5, parallel=True, chains=True, activation=activation, elu=elu, kind=kind))
+    assert cell.plain + GATES - 1 < 1 + latency.TAKE + cell.cell
 
 
 def test_no_number_is_left_out():

@@ -76,11 +76,12 @@ def test_sums_that_were_just_stored(columns, between, bubbles):
     assert columns_of(timing) == (5, 5 + 20 + 2 * columns + between + bubbles - 1)
 
 
-@pytest.mark.parametrize("cells", [1, 2, 5])
-def test_h_goes_round(cells):
-    """From the last column of a row block to the column that uses the h of its first unit."""
-    config = config_of(cells=cells)
-    latency = CellLatency(config)
+@pytest.mark.parametrize("cells, parallel", [(1, False), (2, False), (5, False), (5, True)])
+def test_h_goes_round(cells, parallel):
+    """From the last column of a row block to the column that uses the h of its first unit: a cycle behind its write, or
+    two before it."""
+    config = config_of(cells=cells, parallel=parallel)
+    latency, token = CellLatency(config), -2 if parallel else 1
     timing = run(
         [mac(5, finish=1), instruction("CELL", units=1, mask=1, write=1, signal=1), mac(1, space=0, wait=1, take=1)],
         config,
@@ -89,9 +90,9 @@ def test_h_goes_round(cells):
     start = finished + (1 - finished) % 5  # the first cell starts in cycles 1, 6, 11, ...
     if cells > 1:
         start = min(c for c in range(finished, finished + 6) if (c - 1) % 5 in {2: (0, 3), 5: range(5)}[cells])
-    assert columns_of(timing)[1] == start + latency.total + 1
+    assert columns_of(timing)[1] == start + latency.total + token
     # The MAC comes behind two commands, in cycle 10: the cycle before it waits is an empty one.
-    assert timing.counters.stall_h == start + latency.total + 1 - (5 + 6)
+    assert timing.counters.stall_h == start + latency.total + token - (5 + 6)
 
 
 @pytest.mark.parametrize("seed", range(6))
