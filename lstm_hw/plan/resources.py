@@ -368,8 +368,9 @@ def memories(config: EngineConfig, family: str = "xc7") -> list[Memory]:
         ),
         Memory(burst, in_flight(config.outstanding) - 1, config.axi_ports),
         Memory(burst - 8 + config.max_burst.bit_length() + config.streams, SPLIT_BURSTS, config.axi_ports),
-        # Of a unit's tag, each queue holds what is asked for behind it: cell and mode; c read, c written; h.
+        # Of a unit's tag, each queue holds what is asked for behind it: cell and mode; c read, c written; h; its token.
         *(Memory(bits, 1 << _bits(flying)) for bits in (tag, state + 2, state + 2)),
+        *[Memory(1, 1 << _bits(flying))] * config.forwards_h,
         Memory(h + tag, 1 << _bits(flying), 1, True, unread=state + 2 + SCALE_BITS - _bits(len(config.shifts))),
         Memory(VALUE_BITS + 1, 1 << _bits(flying + 2 * GATES), 1, True),
     ]
@@ -513,6 +514,8 @@ def structure(config: EngineConfig, family: str = "xc7") -> dict[str, float]:
     if config.split > 1:  # the choice between what is kept and the operand of the column, and the fields as above
         lut += groups * contexts * config.factor_bits
         ff += 1 + _bits(2 * PLACES) + 1 + _bits(PLACES) + sum(_picking_bits(config).values())
+    if config.forwards_h and family == "xc7":  # where what is written takes the place of what a further bank gave
+        lut += 7 * config.operand_bits * (contexts - 1)
     # The fill chain of each port but the first waits as long as the others take to its first group.
     ff += sum(range(config.axi_ports)) * groups // config.axi_ports * _chain_bits(config)[1]
     # Fields of a column reach the lanes as their products do.
@@ -610,18 +613,18 @@ COEFFICIENTS = {
     "xc7": {
         "lut": (
             *(1562, 248, 0.006, 54, 547, 4, 1.5, 82, 1, 67, 426, 9, 410, 128, 3, 88, 547, 23.3, 8, 31, 0, 47),
-            *(573, 388),
+            *(642, 432),
         ),
-        "ff": (2139, 448, 6.2, 0, 1.9, 504, 7, 51, 0.96, 158, 258, 6.7, 350, 90, 83, 551, 15.4, 73, 0, 340, 744, 556),
+        "ff": (2139, 448, 6.2, 0, 1.9, 504, 7, 51, 0.96, 158, 258, 6.7, 350, 90, 83, 551, 15.4, 73, 0, 340, 624, 395),
     },
     "ecp5": {
         "lut": (
             *(2970, 415, 0.063, 0, 981, 38, 4.2, 86, 0, 161, 563, 12.3, 475, 169, 12, 151, 1082, 27, 14, 70, 0, 118),
-            *(648, 624),
+            *(624, 537),
         ),
         "ff": (
             *(2354, 622, 0, 0, 2.2, 454, 10.2, 39, 0.52, 109, 269, 6.6, 350, 90, 91, 602, 18.6, 65, 0, 397),
-            *(1775, 1544),
+            *(1525, 1271),
         ),
     },
 }
