@@ -642,7 +642,7 @@ class CellUnit(wiring.Component):
             m.d.sync += passed.eq(Cat(self.i_arrived, passed))
             valid = passed[-1]
         scale = Const(0, 1)  # of one layer alone
-        if len(config.shifts) > 1:
+        if len(config.shifts) > 1 and self.rounders[0].aligns:
             arriving = Signal(range(pieces), name="arriving")
             scale = tag_queue("arrival_tags", self.i_arrived & (arriving == pieces - 1)).scale
             with m.If(self.i_arrived):

@@ -31,6 +31,7 @@ ENGINES = {
     },
     "a parallel cell": {"cells": 5, "parallel": True, "chains": True, "count_clipped": True, "preact_shifts": (0, 1)},
     "columns split over two lane groups": {"rows": 24, "split": 2, "weight_words": 64},
+    "a parallel cell of two layers whose formats are alike": {"cells": 5, "parallel": True, "shifts": (15, 15)},
     "row blocks of one gate": {"lists": True, "list_loads": True, "kind": "gru", "gate_blocks": True, "rows": 16},
 }
 
