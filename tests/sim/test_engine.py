@@ -247,7 +247,7 @@ def test_transfers_of_a_dma(tmp_path):
 
 
 def test_faults_while_streaming(tmp_path):
-    bench(tmp_path, streaming_scenario(2, **STREAMING | FEW), "sim.bench_streaming_faults")
+    bench(tmp_path, streaming_scenario(2, **STREAMING), "sim.bench_streaming_faults")
 
 
 STREAMING = {
@@ -277,7 +277,6 @@ def test_streaming_under_stress(tmp_path):
         play(tmp_path, streaming_scenario(seed, **STREAMING, stress=stress))
 
 
-FEW = {"inputs": 40}  # for benches that play the runs many times
 TWO_PORTS = STREAMING | {"rows": 32, "axi_ports": 2, "weight_words": 90}
 FOUR_PORTS = STREAMING | {"rows": 64, "axi_ports": 4, "weight_words": 64, "cells": 2}
 
@@ -301,7 +300,7 @@ def test_resident_weights_over_two_ports(tmp_path):
 
 
 def test_faults_of_two_ports(tmp_path):
-    bench(tmp_path, streaming_scenario(2, **TWO_PORTS | FEW), "sim.bench_streaming_faults")
+    bench(tmp_path, streaming_scenario(2, **TWO_PORTS), "sim.bench_streaming_faults")
 
 
 @pytest.mark.icarus
