@@ -205,7 +205,7 @@ async def delivers_all_beats(dut: HierarchyObject) -> None:
     for number, share in enumerate(STALLS):
         tb.stall(share)
         for capacity in tb.capacity_choices:
-            await tb.clean_run(tries(8, share), capacity)
+            await tb.clean_run(tries(5, share), capacity)
         report_progress(number + 1, len(STALLS))
 
 
@@ -216,7 +216,7 @@ async def ends_at_an_error(dut: HierarchyObject) -> None:
     await tb.reset()
     for share in STALLS:
         tb.stall(share)
-        for _ in range(tries(4, share)):
+        for _ in range(tries(3, share)):
             loads = list(tb.random_loads(5)) + [(7, 20, 1)]
             words = tb.words(loads)
             bad = tb.rng.choice(words)
@@ -240,7 +240,7 @@ async def stops_in_any_cycle(dut: HierarchyObject) -> None:
     await tb.reset()
     for share in STALLS:
         tb.stall(share)
-        for _ in range(tries(5, share)):
+        for _ in range(tries(4, share)):
             loads = list(tb.random_loads(6))
             await tb.start(loads, tb.capacity_choices[1])
             await ClockCycles(dut.clk, tb.rng.randrange(1, 150))

@@ -18,7 +18,7 @@ from lstm_hw.model import store
 from lstm_hw.project import simulation, toml
 from lstm_hw.verify import hardware, scenario
 
-CASES = 150
+CASES = 100
 
 
 @pytest.fixture(scope="module")
