@@ -42,7 +42,16 @@ def engine_verilog(config):
 
 
 def session(
-    folder, image, argv, mode="serial", base=0x1000_0000, size=1 << 20, environment=None, given=os.devnull, **faults
+    folder,
+    image,
+    argv,
+    mode="serial",
+    base=0x1000_0000,
+    size=1 << 20,
+    environment=None,
+    given=os.devnull,
+    simulator="verilator",
+    **faults,
 ):
     """Lines that a program prints that drives the engine of a firmware image.
 
@@ -60,6 +69,7 @@ def session(
         Of the program.
     given : path-like
         File that the program reads.
+    simulator : {"verilator", "icarus"}
     faults
         See :mod:`tests.host.c_bench`.
 
@@ -86,5 +96,6 @@ def session(
             }
         )
     )
-    run_bench([verilog], "lstm_engine", "tests.host.c_bench", timeout=500, extra_env={"LSTM_HW_JOB": str(job)})
+    environment = {"LSTM_HW_JOB": str(job)}
+    run_bench([verilog], "lstm_engine", "tests.host.c_bench", simulator=simulator, timeout=500, extra_env=environment)
     return [line.split() for line in output.read_text().splitlines()]

@@ -25,6 +25,7 @@ from sim.runner import run_bench
 
 from ..plan.test_plain import cells, head, rnn
 from ..projects import tensors, write_project
+from ..simulators import QUICK
 from .c_driver import CC, CXX, PLAIN, SANITIZE, WARNINGS, compiled, needs_compiler, session
 from .test_image import put, section
 
@@ -352,7 +353,7 @@ def test_other_layers(tmp_path, tools, kind):
     project = lstm_hw.convert(model, calibration=x, x=x, engine={"rows": 4}, output=tmp_path / "build")
     expected = project.predict(x, stored=True)
     commands = ["open", "load", "predict 1 0 2 1", "predict 1 2 1 0", "predict 0 0 3 1"]
-    lines = play(tmp_path, tools, project.firmware, *commands)
+    lines = play(tmp_path, tools, project.firmware, *commands, simulator=QUICK)
     found = [outputs(line) for line in lines[4:]]
     assert found == [expected[1, :2].ravel().tolist(), expected[1, 2].tolist(), expected[0].ravel().tolist()]
 

@@ -300,7 +300,7 @@ def test_resident_weights_over_two_ports(tmp_path):
 
 
 def test_faults_of_two_ports(tmp_path):
-    bench(tmp_path, streaming_scenario(2, **TWO_PORTS), "sim.bench_streaming_faults")
+    bench(tmp_path, streaming_scenario(2, **TWO_PORTS | {"steps": 2}), "sim.bench_streaming_faults")
 
 
 @pytest.mark.icarus
