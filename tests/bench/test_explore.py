@@ -50,7 +50,7 @@ def test_the_command_goes_on_where_it_was(small, monkeypatch):
     monkeypatch.chdir(small)
     command = ["--part", "xc7z020", "--no-workers", "--output", str(small / "rows.json")]
     first = CliRunner().invoke(explore.main, command)
-    assert first.exit_code == 0 and "tiny/xc7z020: 6 shapes: " in first.output, first.output
+    assert first.exit_code == 0 and "tiny/xc7z020: 8 shapes: " in first.output, first.output
     monkeypatch.setattr(explore, "explored", None)
     assert CliRunner().invoke(explore.main, command).output == first.output
     assert (small / "build" / "explore" / "tiny-xc7z020" / "explore.html").is_file()
