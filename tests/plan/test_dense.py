@@ -112,6 +112,7 @@ WAITING = {
     "three, two cells": ("lstm", 1, 20, {"rows": 32, "cells": 2}, 105, 90),
     "lanes that never wait again": ("lstm", 1, 40, {"rows": 64, "cells": 5}, 147, 123),
     "a row block a unit, one cell": ("lstm", 1, 16, {"rows": 4}, 285, 275),
+    "orders alike in the short model": ("lstm", 5, 93, {"rows": 128, "cells": 2}, 315, 294),
     "side by side": ("lstm", 3, 9, {"rows": 16, "contexts": 2, "x_per_beat": 2, "cells": 5}, 73, 59),
 }
 
@@ -121,7 +122,7 @@ def test_row_blocks_walk_h_in_turn_where_lanes_wait_less_so(
     monkeypatch, kind, inputs, units, fields, together, in_turn
 ):
     network = Network((LayerShape(kind, inputs, units, 15),))
-    config = config_of(**fields, weight_words=2048, x_elements=16, h_elements=80, accumulators=64, kind=kind)
+    config = config_of(**fields, weight_words=2048, x_elements=16, h_elements=200, accumulators=64, kind=kind)
 
     def cycles_per_step():
         plan = ResidentPlanner(network, config).plan()
