@@ -19,7 +19,6 @@ def test_example_as_rounded_and_tuned(tmp_path):
 
 
 def test_search_needs_fewer_bits_than_one_width_for_all():
-    pytest.importorskip("optuna")
     rows = [row for row in accuracy.searches(["cases"]) if row.metric == "weight_bits_total"]
     bits = {row.config: row for row in rows}
     assert list(bits) == ["cases/uniform", "cases/coordinate", "cases/optuna", "cases/search"]

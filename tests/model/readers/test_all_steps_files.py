@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tflite
 
 import lstm_hw
 from bench import model_files
@@ -59,7 +60,6 @@ def expected_of(network, x):
 
 
 def exported(network, x, path):
-    pytest.importorskip("onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -137,7 +137,6 @@ def test_what_keras_files_may_not_have(keras_files, name, message):
 
 def test_tflite_and_rtneural(tmp_path):
     """Linear layers in front of the LSTMs, and in TFLite one that reads h of all steps."""
-    tflite = pytest.importorskip("tflite")
     rng, given = np.random.default_rng(3), model_files.tensors()
     inputs, hidden = model_files.INPUTS, model_files.HIDDEN
     front = [(rng.normal(0, 1, (inputs, inputs)), rng.normal(0, 1, inputs), tflite.ActivationFunctionType.RELU)]
@@ -167,7 +166,6 @@ def test_tflite_and_rtneural(tmp_path):
 
 def test_a_project_has_as_many_steps(tmp_path):
     """Random inputs have them, and arrays must."""
-    pytest.importorskip("tflite")
     given, size = model_files.tensors(), 5 * model_files.HIDDEN
     wide = given | {"head.weight": np.ones((2, size), np.float32), "head.bias": np.ones(2, np.float32)}
     (tmp_path / "m.tflite").write_bytes(model_files.tflite_model(wide, reshape=(1, size)))

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 
 from lstm_hw.errors import ConfigError, InputError, ModelError
@@ -119,7 +120,6 @@ def test_a_module_with_a_layer_in_front(tmp_path, x, scripted):
 
 
 def exported(made, x, path):
-    pytest.importorskip("onnx")
     axes = {"x": {0: "batch", 1: "time"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -157,7 +157,6 @@ def test_what_onnx_files_may_not_have(tmp_path, x, mode, more, message):
 @pytest.mark.parametrize("final", [False, True])
 def test_reverse_nodes_of_onnx(tmp_path, x, final):
     """All read from the end; Y is in the order of x. Of two nodes, one of the other direction is refused."""
-    onnx = pytest.importorskip("onnx")
     made = torch.nn.GRU(INPUTS, HIDDEN, 2)
     made.forward_of, forward = made.forward, lambda x: made.forward_of(x)[int(final)]
     made.forward = (lambda x: forward(x)[-1]) if final else forward
@@ -183,7 +182,6 @@ def test_reverse_nodes_of_onnx(tmp_path, x, final):
 @pytest.mark.parametrize("final", [False, True])
 def test_reverse_nodes_of_onnx_that_wait(tmp_path, x, final):
     """The last h is that of the first step of x, and outputs are in the order of x."""
-    onnx = pytest.importorskip("onnx")
     first, second = torch.nn.GRU(INPUTS, HIDDEN), torch.nn.GRU(HIDDEN, HIDDEN)
     made = torch.nn.ModuleList([first, second])
     made.forward = lambda x: second(first(x)[int(final)][-1:].repeat(len(x), 1, 1))[0]
@@ -208,7 +206,6 @@ def test_reverse_nodes_of_onnx_that_wait(tmp_path, x, final):
 
 
 def test_both_directions_begin_from_a_state(tmp_path, x):
-    onnx = pytest.importorskip("onnx")
     made = network("LSTM", "none")
     state = [torch.rand(2, 1, HIDDEN) - 0.5 for _ in "hc"]
     graph = onnx.load(exported(made, x, tmp_path / "m.onnx"))

@@ -138,7 +138,6 @@ def test_json(tmp_path, network, x):
 
 def test_keras(keras_files):
     """What Keras 3 writes and computes."""
-    pytest.importorskip("h5py")
     x, expected = np.load(keras_files / "x.npy"), np.load(keras_files / "gru.npy")
     for name in ("gru.keras", "gru.h5"):
         agrees(load(keras_files / name), x, expected)
@@ -151,7 +150,6 @@ def test_keras(keras_files):
 
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
 def test_cudnn_layers_of_keras(tmp_path, kind):
-    pytest.importorskip("h5py")
     gates, rng = {"GRU": 3, "LSTM": 4}[kind], np.random.default_rng(6)
     kernel, recurrent = (rng.normal(size=(n, gates * HIDDEN)).astype(np.float32) for n in (INPUTS, HIDDEN))
     bias = rng.normal(size=(2, gates * HIDDEN)).astype(np.float32)
@@ -172,7 +170,6 @@ def test_cudnn_layers_of_keras(tmp_path, kind):
 
 @pytest.mark.parametrize("reset_before", [False, True], ids=["reset after", "reset before"])
 def test_onnx(tmp_path, network, x, reset_before):
-    pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
     from onnx.reference import ReferenceEvaluator
 
@@ -212,7 +209,6 @@ def test_onnx(tmp_path, network, x, reset_before):
 
 
 def test_layers_of_both_kinds_are_refused(tmp_path):
-    pytest.importorskip("h5py")
     given = model_files.tensors()
     (kind, config, arrays), *rest = model_files.keras_layers(given, True)
     hidden = config["units"]

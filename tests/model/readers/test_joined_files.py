@@ -64,7 +64,6 @@ class Network(torch.nn.Module):
 
 def exported(forward, path, fixed):
     """x, and what the module makes of it."""
-    pytest.importorskip("onnx")
     torch.manual_seed(1)
     made, x = Network(forward).eval(), torch.randn(2, STEPS, SIZE)
     if forward is REFUSED["two directions"][0]:
@@ -188,7 +187,6 @@ def test_modules_that_do_not_follow(tmp_path):
 
 def test_what_is_joined_is_bounded(tmp_path):
     """However sums are nested, or how many there are."""
-    pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
     def written(count, *nodes):
@@ -256,7 +254,6 @@ def test_a_state_that_is_a_parameter(tmp_path, kind, both):
             h, c = (values.expand(-1, x.shape[0], -1).contiguous() for values in (self.h, self.c))
             return self.rnn(x, (h, c) if kind == "LSTM" else h)[0]
 
-    pytest.importorskip("onnx")
     torch.manual_seed(1)
     made, x = Begun().eval(), torch.randn(2, STEPS, SIZE)
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 
 from lstm_hw.errors import ModelError
@@ -12,7 +13,6 @@ from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
 
 torch = pytest.importorskip("torch")
-onnx = pytest.importorskip("onnx")
 INPUTS, HIDDEN, STEPS = 3, 4, 5
 WAYS = {
     "all": lambda self, x: self.all(self.rnn(x)[0].reshape(x.shape[0], -1)),

@@ -165,7 +165,6 @@ REFUSED = {
 
 
 def test_keras(keras_files):
-    pytest.importorskip("h5py")
     x = np.load(keras_files / "x.npy")
     for name in ("rnn", "front", "between", "mixed"):
         expected = np.load(keras_files / f"{name}.npy")
@@ -192,7 +191,6 @@ def onnx_model(nodes, constants):
 @pytest.mark.parametrize("activation", ["Tanh", "Relu", "Sigmoid"])
 def test_onnx(tmp_path, x, activation):
     """A linear layer with ReLU, an RNN, another linear layer, an LSTM and a head."""
-    pytest.importorskip("onnx")
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -268,7 +266,6 @@ def _expected(evaluator, activation, x, constants):
 
 def test_the_projected_graph_that_torch_exports_is_refused_by_name(tmp_path):
     """R is (4H, P), which no LSTM of ONNX has: read as square gates it would be another network."""
-    pytest.importorskip("onnx")
     from onnx import helper
 
     constants = {"W": np.ones((1, 4 * HIDDEN, INPUTS), np.float32), "R": np.ones((1, 4 * HIDDEN, 2), np.float32)}
@@ -279,7 +276,6 @@ def test_the_projected_graph_that_torch_exports_is_refused_by_name(tmp_path):
 
 
 def test_an_rnn_node_whose_matrix_is_not_square_has_no_projection(tmp_path):
-    pytest.importorskip("onnx")
     from onnx import helper
 
     constants = {"W": np.ones((1, HIDDEN, INPUTS), np.float32), "R": np.ones((1, HIDDEN, 2), np.float32)}

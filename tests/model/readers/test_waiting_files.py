@@ -64,7 +64,6 @@ def x():
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("way", ARRANGED)
 def test_what_torch_exports(tmp_path, x, way, fixed):
-    pytest.importorskip("onnx")
     torch.manual_seed(2)
     made, given = Network(way).eval(), torch.as_tensor(x)
     axes = None if fixed else {"x": {0: "batch", 1: "time"}}
