@@ -52,18 +52,17 @@ def columns_at_least(
     """Cycles in which the lanes form products: each is for a row block's column in every context."""
     if network.thresholds or network.sparse_h or SCHEDULES[schedule].pruned:
         return 0  # columns may be left out
-    each = sum(
-        columns_of(layer, rows, split) * (steps if layer.is_recurrent or network.head_every_step else 1)
-        for layer in network.layers
-    )
+    turns = zip(network.layers, network.steps_of(steps), strict=True)
+    each = sum(columns_of(layer, rows, split) * count for layer, count in turns)
     return -(-each * sequences // contexts)
 
 
-def cell_cycles(network: Network, cells: int, steps: int, sequences: int) -> int:
-    """Cycles that the cells need for all hidden units of a run."""
-    return (
-        sum(layer.outputs for layer in network.recurrent if layer.is_cell) * steps * sequences * SERIAL_SLOTS // cells
-    )
+def cell_cycles(network: Network, cells: int, steps: int, sequences: int, since: int = 0) -> int:
+    """Cycles that the cells need for all hidden units of a run, or for those that one of steps ``since`` has less."""
+    less = network.steps_of(since) if since else [0] * len(network.layers)
+    turns = zip(network.layers, network.steps_of(steps), less, strict=True)
+    units = sum(layer.outputs * (long - short) for layer, long, short in turns if layer.is_cell)
+    return units * sequences * SERIAL_SLOTS // cells
 
 
 def words_at_least(schedule: str, network: Network, rows: int, buffer: int, steps: int) -> int:

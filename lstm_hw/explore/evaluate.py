@@ -161,7 +161,7 @@ def _rate_at_most(outcome, ask, memory, clock_mhz):
     least = max(
         after.columns - before.columns,
         (after.beats - before.beats) * memory.interval,
-        cell_cycles(ask.network, outcome.plan.config.cells, long - whole, ask.sequences),
+        cell_cycles(ask.network, outcome.plan.config.cells, long, ask.sequences, since=whole),
     )
     return (long - ask.steps) * clock_mhz * 1e6 / max(1, least - SERIAL_SLOTS)
 

@@ -75,10 +75,10 @@ SECTION_DOC = {
     Kind.X_PARTS: "pairs of u32: first element and elements of each part of an x vector, in the order of a batch",
     Kind.Y_EVEN: "pairs of u32: first element and elements of each packet of an even output vector",
     Kind.Y_ODD: "... and of an odd one",
-    Kind.ARRANGEMENT: f"three or five u32: how software brings x to the engine ({_numbered(READS)}), outputs from it "
-    f"({_numbered(SENDS)}), and how many steps a run must have, 0 any; where a layer waits for all steps, how many a "
-    "run has at least and at most; left out where all are 0. Runs must then begin from zero state, "
-    "with whole sequences",
+    Kind.ARRANGEMENT: f"three, five or six u32: how software brings x to the engine ({_numbered(READS)}), outputs from "
+    f"it ({_numbered(SENDS)}), and how many steps a run must have, 0 any; where a layer waits for all steps, how many "
+    "a run has at least and at most, 0 any; where it repeats the last one in steps of another number, which outputs "
+    "then have, that number; left out where all are 0. Runs must then begin from zero state, with whole sequences",
     Kind.ABOUT: "JSON: name, schedule, what wrote the image",
     Kind.VECTORS: "u32 sequences, steps, vectors and 0; i16 x[sequences][steps][inputs]; i16 "
     "y[sequences][vectors][outputs]: stored integers, and what an engine must answer; left out where there are none",
@@ -106,7 +106,7 @@ HEADER = (
     Field("side_by_side", "I", "sequences whose elements share a beat of x"),
     Field("groups", "I", "groups of sequences that take turns"),
     Field("batch", "I", "time steps of a batch of x"),
-    Field("every_step", "I", "1: an output vector a step; 0: one a run, of the last step"),
+    Field("every_step", "I", "1: an output vector a step, of x or as `arrangement` says; 0: one a run, of the last"),
     Field("elements_together", "I", "elements of a sequence that are together in a packet: 1, or 4 of a linear head"),
     Field("since_zero", "I", "1: even and odd output vectors are counted from zero state; 0: from the start of a run"),
     Field("x_bits", "I", "bits of an element of x on the stream: 8 or 16"),
@@ -311,6 +311,7 @@ class FirmwareImage:
             rule = f"must be {streams.inputs}, from {-EXPONENT_LIMIT} to {EXPONENT_LIMIT}"
             raise InputError(f"{subject}: exponents", f"{len(exponents)} of them", rule)
         arrangement, half = _arrangement(sections.get(Kind.ARRANGEMENT), streams, subject), streams.inputs // 2
+        streams = replace(streams, repeats=arrangement.repeats)
         if arrangement.halves == 2 and (exponents[:half] != exponents[half:]).any():
             raise InputError(f"{subject}: exponents", "unlike of both ends", "must be the same: the same x is read")
         about = _json(sections, Kind.ABOUT, subject)
@@ -397,7 +398,8 @@ class FirmwareImage:
 def _arranging(arrangement):
     """Content of the section of an arrangement."""
     numbers = [READS.index(arrangement.reads), SENDS.index(arrangement.sends), arrangement.steps]
-    numbers += [arrangement.least, arrangement.most] if arrangement.most else []
+    numbers += [arrangement.least, arrangement.most] if arrangement.waits else []
+    numbers += [arrangement.repeats] if arrangement.repeats else []
     return np.asarray(numbers, "<u4").tobytes()
 
 
@@ -406,9 +408,9 @@ def _arrangement(content, streams, subject):
     if content is None:
         return PLAIN
     words, subject = np.frombuffer(content[: len(content) // 4 * 4], "<u4").tolist(), f"{subject}: arrangement"
-    known = len(content) in (12, 20) and words[0] < len(READS) and words[1] < len(SENDS)
-    if not known or not any(words) or len(words) == 5 and not words[4]:
-        rule = f"must be three words or five, the first two below {len(READS)} and {len(SENDS)}"
+    known = len(content) in (12, 20, 24) and words[0] < len(READS) and words[1] < len(SENDS)
+    if not known or not any(words) or len(words) > 3 and not words[-1]:
+        rule = f"must be three words, five or six, the first two below {len(READS)} and {len(SENDS)}"
         raise InputError(subject, f"{content[:24]!r}", rule)
     found = Arrangement(READS[words[0]], SENDS[words[1]], *words[2:])
     odd = streams.inputs % found.halves or found.sends in SENDS[2:] and streams.outputs % 2
@@ -514,6 +516,7 @@ def _streams(header, sections, config, subject):
         header["sequences"],
         header["groups"],
         bool(header["every_step"]),
+        0,
         header["elements_together"],
         XOrder(header["batch"], parts),
         YOrder(even, odd, bool(header["since_zero"])),

@@ -47,12 +47,15 @@ class Arrangement:
         Steps that a sequence must have, since a linear layer has weights of its own for h of each; 0: any.
     least, most : int
         Steps that a sequence may have where a layer waits for all of them: so many h are kept on chip. 0: any.
+    repeats : int
+        Steps of the layers from the first one on that repeats the last h below, and of the outputs, where they are not
+        as many as those of x; 0: they are.
 
     Raises
     ------
     ConfigError
-        Another name, steps together with outputs of two directions or with layers that wait, or fewer steps at most
-        than at least.
+        Another name, steps together with outputs of two directions or with layers that wait, fewer steps at most than
+        at least, or repeats without end.
     """
 
     reads: str = "forward"
@@ -60,8 +63,13 @@ class Arrangement:
     steps: int = 0
     least: int = 0
     most: int = 0
+    repeats: int = 0
 
     def __post_init__(self):
+        if not 0 <= self.repeats <= MOST_STEPS or self.repeats and self.steps:
+            found = f"{self.repeats}" + f", with a linear layer for {self.steps} steps" * (self.steps > 0)
+            rule = f"must be at most {MOST_STEPS}, without a linear layer that reads all steps"
+            raise ConfigError("arrangement: repeats", found, rule)
         if not 0 <= self.least <= self.most <= MOST_STEPS or self.most and self.steps:
             found = f"{self.least} to {self.most}" + f", with a linear layer for {self.steps}" * (self.steps > 0)
             rule = f"must be at most {MOST_STEPS}, the least first, without a linear layer that reads all steps"
@@ -86,19 +94,24 @@ class Arrangement:
         """What is special of the network, in words."""
         if self.steps:
             return f"a network with a linear layer that reads h of all {self.steps} steps"
-        if self.most:
+        if self.waits:
             return "a network with a layer that waits for h of all steps"
         return f"a network that reads x {self.reads}"
 
     @property
     def of_engine(self) -> "Arrangement":
         """What is left of it in the engine's own numbers."""
-        return Arrangement(steps=self.steps, least=self.least, most=self.most)
+        return Arrangement(steps=self.steps, least=self.least, most=self.most, repeats=self.repeats)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a layer waits for h of all steps below."""
+        return self.most > 0 or self.repeats > 0
 
     @property
     def kept(self) -> int:
         """Steps whose h is kept where a layer waits: that of a later one takes the place of the one so many before."""
-        return self.most and max(2, self.most)
+        return max(2, self.most, self.repeats) if self.waits else 0
 
     @property
     def halves(self) -> int:
@@ -147,7 +160,7 @@ class Arrangement:
         InputError
             Of other steps than it must have.
         """
-        if self.steps or self.from_end or self.most:
+        if self.steps or self.from_end or self.waits:
             rule = "must be whole sequences (..., steps, inputs)" if np.ndim(x) < 2 else self.refuses(np.shape(x)[-2])
             if rule:
                 raise InputError("x", f"shape {np.shape(x)}", rule)
@@ -192,29 +205,31 @@ class Arrangement:
             raise InputError(subject, f"true for {self.described}", rule)
 
 
-def waited(waits: str, h: np.ndarray, kept: int = 0) -> np.ndarray:
+def waited(waits: str, h: np.ndarray, arrangement: Arrangement) -> np.ndarray:
     """What a layer reads of the h of all steps below.
+
+    Of more steps than are kept, a later one is read in place of the earlier one.
 
     Parameters
     ----------
     waits : str
         One of ``WAITS``.
     h : array (..., T, H)
-    kept : int
-        Steps whose h is kept: of more, the later one is read in place of the earlier one. 0: all.
+        Of as many steps as x has, or, behind a layer that repeats the last one, as often as that does.
+    arrangement : Arrangement
 
     Returns
     -------
-    array (..., T, H), or (..., T, 2 H) where it is read from both ends
+    array (..., T, H), or (..., T, 2 H) where it is read from both ends; of other steps where the last one is repeated
     """
     if not waits:
         return h
-    count = h.shape[-2]
-    if kept and count > kept:
+    count, kept = h.shape[-2], arrangement.kept
+    if waits in LAST:
+        return np.tile(np.repeat(h[..., -1:, :], arrangement.repeats or count, axis=-2), WAITS[waits])
+    if count > kept:
         steps = np.arange(count)
         h = h[..., steps + kept * ((count - 1 - steps) // kept), :]
-    if waits in LAST:
-        return np.tile(np.repeat(h[..., -1:, :], count, axis=-2), WAITS[waits])
     if waits != "ends":
         half = h.shape[-1] // 2
         h = np.concatenate([h[..., :half], np.flip(h, -2)[..., half:]], axis=-1)

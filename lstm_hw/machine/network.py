@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import ConfigError
-from .arrangement import OF_X, WAITS
+from .arrangement import LAST, OF_X, WAITS
 from .config import CELL_SUMS, GATES
 from .isa import ACTIVATIONS
 
@@ -253,6 +253,8 @@ class Network:
         groups of each layer's h that are kept. Without it all of them may.
     kept : int
         Steps whose h is kept below a layer that waits for all of them; 0 where none does.
+    repeats : int
+        Steps of the layers from the first one on that repeats the last h below, and of the outputs; 0: as many as x.
     """
 
     layers: tuple[LayerShape, ...]
@@ -261,6 +263,7 @@ class Network:
     sparse_h: tuple[int, ...] = ()
     activity: tuple[float, ...] = ()
     kept: int = 0
+    repeats: int = 0
 
     def __post_init__(self):
         kinds = [layer.kind for layer in self.layers]
@@ -313,6 +316,9 @@ class Network:
             found = f"layers {[layer.waits for layer in self.layers]} with {self.kept} steps"
             rule = "must be of layers behind the first, with 2 steps at least, without a skip or a layer of all steps"
             raise ConfigError("network: waits", found, rule)
+        if self.repeats and (self.repeats > self.kept or self.repeating == len(self.recurrent)):
+            found = f"{self.repeats} steps with {self.kept} of h that is kept, layers {[x.waits for x in self.layers]}"
+            raise ConfigError("network: repeats", found, "must be no more, of a layer that repeats the last h below")
         if self.skip and not self.head_every_step:
             raise ConfigError("network: skip", "with a head on the last step", "must be with a head on every step")
 
@@ -408,6 +414,18 @@ class Network:
         return tuple(self.recurrent[first:end] for first, end in zip(firsts, ends, strict=True))
 
     @property
+    def repeating(self) -> int:
+        """The first layer that repeats the last h below, or how many recurrent layers there are if none does."""
+        waits = [layer.waits in LAST for layer in self.recurrent]
+        return [*waits, True].index(True)
+
+    def steps_of(self, steps: int) -> tuple[int, ...]:
+        """Of each layer, how many steps it takes where x has so many; a linear layer as many as it has outputs."""
+        behind = len(self.recurrent) - self.repeating
+        of_recurrent = [steps] * self.repeating + [self.repeats or steps] * behind
+        return (*of_recurrent, *[self.output_vectors(steps)] * len(self.linear))
+
+    @property
     def has_chain(self) -> bool:
         """Whether outputs of a plain or linear layer have an activation or feed another one: what a head does not
         need."""
@@ -439,12 +457,11 @@ class Network:
 
     def macs(self, steps: int) -> int:
         """Useful multiply-accumulates of a whole sequence."""
-        linear = sum(layer.macs for layer in self.linear) * (steps if self.head_every_step else 1)
-        return sum(layer.macs for layer in self.recurrent) * steps + linear
+        return sum(layer.macs * n for layer, n in zip(self.layers, self.steps_of(steps), strict=True))
 
     def output_vectors(self, steps: int) -> int:
         """Vectors on the output stream for a sequence."""
-        return 1 if self.head and not self.head_every_step else steps
+        return 1 if self.head and not self.head_every_step else self.repeats or steps
 
     @property
     def output_size(self) -> int:

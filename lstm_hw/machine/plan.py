@@ -71,6 +71,7 @@ class Plan:
             self.sequences,
             self.groups,
             self.network.head is None or self.network.head_every_step,
+            self.network.repeats,
             1 if layers[-1].is_cell else GATES,
             self.x_order or XOrder(1, ((0, inputs),)),
             self.y_order or YOrder(((0, outputs),), ((0, outputs),)),

@@ -126,6 +126,8 @@ class Streams:
         Groups of sequences that take turns; a piece of all groups comes before the next piece.
     every_step : bool
         A run sends a vector a step; otherwise one in all.
+    repeats : int
+        Vectors of a run that sends one in each step, where they are not as many as steps of x; 0: they are.
     together : int
         Elements of a sequence that are together in a packet: four of a linear head, else one.
     x_order : callable (steps) -> iterable of (step, first element, elements)
@@ -141,6 +143,7 @@ class Streams:
     sequences: int
     groups: int
     every_step: bool
+    repeats: int
     together: int
     x_order: Callable[[int], Iterable[Piece]]
     y_order: Callable[[int, int], Iterable[Piece]]
@@ -152,7 +155,7 @@ class Streams:
 
     def vectors(self, steps: int) -> int:
         """Output vectors of a run, of each sequence."""
-        return steps if self.every_step else 1
+        return (self.repeats or steps) if self.every_step else 1
 
     def beats(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x vectors to the beats of the input stream.

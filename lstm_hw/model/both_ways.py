@@ -25,6 +25,11 @@ WAITED = (
     "where another number is wanted, model.most_steps says it"
 )
 """What is told where nobody says how many steps there are."""
+REPEATED = (
+    "model.path: the last step of x is repeated in {repeats} steps, of which outputs are then, however many x has; "
+    "what is said of a step counts those of x"
+)
+"""What is told of outputs in other steps than x."""
 MOST = 64
 """Steps where nobody says how many."""
 
@@ -112,6 +117,7 @@ def in_parts(
     least: int = 0,
     reads: str = "forward",
     sends: str = "sent",
+    repeats: int = 0,
     **said: Any,
 ) -> FloatModel:
     """A network with layers of two directions, or that wait for h of all steps for another reason.
@@ -132,6 +138,8 @@ def in_parts(
     reads, sends : str
         How a network reads x whose first layers are of one direction, ``forward`` or ``backward``; and how its outputs
         are sent where its last layers are, ``sent`` or ``backward``.
+    repeats : int
+        Steps in which parts that repeat the last h go on, 0: as many as x has.
     **said
         Other arguments of the FloatModel.
 
@@ -175,8 +183,12 @@ def in_parts(
         below = part.directions
     every_step = bool(dense) and (mode == "every_step" or sends == "added_last")
     told = [WHOLE] if any(part.backward for part in parts) else []
-    waiting = any(layer.waits for layer in layers)
-    if waiting and most is None:
+    waits = [layer.waits for layer in layers]
+    waiting, kept = any(waits), any(waits)
+    if repeats:
+        told.append(REPEATED.format(repeats=repeats))
+        kept = any(waits[: next(number for number, name in enumerate(waits) if name in LAST)])
+    if kept and most is None:
         told.append(WAITED.format(most=MOST))
     said["assumptions"] = (*said.get("assumptions", ()), *told)
     if waiting and steps:
@@ -186,8 +198,10 @@ def in_parts(
         )
         raise ModelError(dense[0].source, f"h of {steps} steps of a layer that waits for all below", rule)
     arrangement = Arrangement("both" if parts[0].backward else reads, sends, steps)
-    if waiting:
+    if kept:
         arrangement = replace(arrangement, most=MOST if most is None else most, least=least)
+    if repeats:
+        arrangement = replace(arrangement, repeats=repeats)
     return FloatModel(
         tuple(layers),
         dense.pop() if dense else None,
@@ -196,6 +210,23 @@ def in_parts(
         arrangement=arrangement,
         **said,
     )
+
+
+def steps_of(x: int | None, repeats: int | None, most: int | None) -> dict[str, int | None]:
+    """What a file says of steps, as arguments of :func:`in_parts`.
+
+    Parameters
+    ----------
+    x : int or None
+        Steps of x, if it says so.
+    repeats : int or None
+        Those in which it repeats the last one, if it does so in a number of its own.
+    most : int or None
+        Most steps of x, as asked for.
+    """
+    if repeats and repeats == x:
+        return {"most": x, "least": x}
+    return {"most": most or x, "repeats": repeats or 0}
 
 
 def _as_run(layer, steps):

@@ -86,7 +86,7 @@ def partly_rounded(model: FloatModel, qmodel: QuantModel, x: np.ndarray, rounded
     vectors = Vectors(qmodel, values)
     for group in step_groups(qmodel.layers):
         first = qmodel.layers[group[0]]
-        values = _run([steps[n] for n in group], waited(first.waits, vectors.read(first)))
+        values = _run([steps[n] for n in group], waited(first.waits, vectors.read(first), qmodel.arrangement))
         vectors.add(group[-1], values)
     if qmodel.head is None:
         return qmodel.arrangement.outputs(values)

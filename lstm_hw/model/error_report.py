@@ -56,7 +56,7 @@ def quantization_report(
     ]
     if curves is not None:
         curves |= {place: {n: e[place].curves for n, e in enumerate(errors) if place in e} for place in PLACES}
-    last_step = {"step": x.shape[1] - 1} if exact.ndim == 2 else {}
+    last_step = {"step": (model.arrangement.repeats or x.shape[1]) - 1} if exact.ndim == 2 else {}
     dense = enumerate(zip(of_dense, model.dense, qmodel.dense, strict=True), len(layers))
     last = clipped["output"] if model.head is not None else clipped[len(layers) - 1, "h"]
     report = {

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError, ModelError
-from ..machine.arrangement import PLAIN, WAITS, Arrangement, directions_of
+from ..machine.arrangement import LAST, PLAIN, WAITS, Arrangement, directions_of
 from ..machine.config import CELL_SUMS, GATES, PEEPHOLES
 from ..machine.isa import ACTIVATIONS
 from .functions import SIGMOIDS, TANHS, USUAL
@@ -576,10 +576,15 @@ class FloatModel:
 def check_arrangement(model: Any) -> None:
     """Refuse an arrangement that layers, float or quantised, do not have."""
     arrangement, head, subject = model.arrangement, model.head, f"{model.source}: arrangement"
-    waiting = [layer for layer in model.layers if layer.waits]
+    of_last = [layer.waits in LAST for layer in model.layers]
+    of_x = model.layers[: of_last.index(True) if arrangement.repeats and any(of_last) else None]
+    waiting = [layer for layer in of_x if layer.waits]
     if bool(waiting) != bool(arrangement.most) or model.layers[0].waits:
         found = f"{len(waiting)} layers that wait for all steps, of which there are at most {arrangement.most}"
         raise ModelError(subject, found, "must be none with any number of steps, or some behind the first layer")
+    if arrangement.repeats and not any(of_last):
+        found = f"the last step in {arrangement.repeats} steps"
+        raise ModelError(subject, found, "must be for a layer that repeats the last h below")
     if arrangement.is_plain:
         return
     directions = directions_of(arrangement, model.layers)

@@ -94,6 +94,6 @@ def read(reader: Reader, options: ReadOptions | None = None) -> FloatModel:
     options = options or ReadOptions()
     model = reader.model(options)
     if options.most_steps is not None and not model.arrangement.most:
-        rule = f"must not be given: no layer of {model.source} waits for all steps"
+        rule = f"must not be given: no layer of {model.source} waits for h of more steps than the last"
         raise ConfigError("model.most_steps", options.most_steps, rule)
     return folded(model, **options.around) if options.around else model

@@ -176,7 +176,7 @@ class QuantModel:
                 rule = "must be for LSTM layers, or GRU layers that reset h behind its product"
                 raise ConfigError(section, "for a GRU that resets h before its product", rule)
             refuse_peepholes(self, section)
-            if self.arrangement.most:
+            if self.arrangement.waits:
                 raise ConfigError(section, f"for {self.arrangement.described}", "must be for one without such a layer")
         if (self.thresholds or self.sparse_h) and any(layer.initial is not None for layer in self.layers):
             found = "with thresholds" if self.thresholds else "with sparse_h"
@@ -375,13 +375,16 @@ class QuantModel:
             raise ModelError(subject, error.found, error.rule) from error
 
 
+_OF_WAITS = ("least", "most", "repeats")
+
+
 def _arranging(arrangement):
-    """Values of an arrangement, without the steps of a layer that waits where there is none."""
-    return {name: value for name, value in asdict(arrangement).items() if name not in ("least", "most") or value}
+    """Values of an arrangement, without those of layers that wait where there are none."""
+    return {name: value for name, value in asdict(arrangement).items() if name not in _OF_WAITS or value}
 
 
 def _arrangement(values, path):
-    kinds = {"reads": str, "sends": str, "steps": int, "least": int, "most": int}
+    kinds = {"reads": str, "sends": str, "steps": int, **dict.fromkeys(_OF_WAITS, int)}
     if not all(type(value) is kinds.get(name) for name, value in values.items()):
         raise ModelError(
             f"{path}: arrangement", f"{values!r}"[:_FORMAT_TEXT], "must be names of reads and sends, and steps"

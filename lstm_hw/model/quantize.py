@@ -526,11 +526,9 @@ def _vectors(model, sample):
     linear one reads."""
     trace = {}
     float_reference(model, sample, trace=trace)
-    size = sample.shape[0] * sample.shape[1]
-    chosen = np.arange(0, size, max(1, size // VECTORS))
     read, found = Vectors(model, sample), []
     for number, layer in enumerate(model.layers):
-        below = waited(layer.waits, read.read(layer))
+        below = waited(layer.waits, read.read(layer), model.arrangement)
         h = trace[number + layer.projected]["h"][..., : layer.w_h.shape[1]]
         first = np.zeros_like(h[:, :1])
         if h.shape[2] and (initial := model.layers[number + layer.projected].initial) is not None:
@@ -539,12 +537,18 @@ def _vectors(model, sample):
         if layer.reset_before:
             r = SIGMOIDS[model.functions[0]](trace[number]["pre"][..., : layer.hidden_size])
             before = np.concatenate([before, r * before], axis=2)
-        found.append(tuple(values.reshape(size, values.shape[2])[chosen] for values in (below, before)))
+        found.append((_some(below), _some(before)))
         read.add(number, trace[number]["h"])
     below = read.read(model.linear[0] if model.linear else None)
-    read = [below.reshape(len(sample), -1) if model.arrangement.steps else below.reshape(size, -1)[chosen]]
+    read = [below.reshape(len(sample), -1) if model.arrangement.steps else _some(below)]
     for number in range(len(model.layers), len(model.layers) + len(model.dense)):
         y = trace[number]["y"]
         y = y.reshape(-1, y.shape[2])
         read.append(y[:: -(-len(y) // VECTORS)])
     return found, read
+
+
+def _some(vectors):
+    """Some of the vectors (N, T, H), in rows."""
+    size = vectors.shape[0] * vectors.shape[1]
+    return vectors.reshape(size, vectors.shape[2])[np.arange(0, size, max(1, size // VECTORS))]

@@ -64,9 +64,9 @@ def float_reference(
     state = _checked_state(state, len(x), kept, np.float64, [layer.initial for layer in model.layers])
     states, vectors = [*state], Vectors(model, x)
     for group in step_groups(model.layers):
-        records = {n: _Record(x.shape[:2], model.layers[n], np.float64, ("pre",)) for n in group}
         first = model.layers[group[0]]
-        x = waited(first.waits, vectors.read(first))
+        x = waited(first.waits, vectors.read(first), model.arrangement)
+        records = {n: _Record(x.shape[:2], model.layers[n], np.float64, ("pre",)) for n in group}
         pre_x = x @ first.w_x.T + first.bias
         for step in range(x.shape[1]):
             below = None
@@ -224,11 +224,12 @@ def _integer_block(qmodel, x, state, records, clipped, changes):
     record, vectors, outputs = [], Vectors(qmodel, x, shifted=True), None
     for group in step_groups(qmodel.layers):
         members = [steps[n] for n in group]
-        given = waited(members[0].layer.waits, vectors.read(members[0].layer), qmodel.arrangement.kept)
-        kept = [None if records is None else _Record(x.shape[:2], layer.layer, np.int64) for layer in members]
-        outputs = np.empty((*x.shape[:2], members[-1].layer.hidden_size), np.int64)
+        given = waited(members[0].layer.waits, vectors.read(members[0].layer), qmodel.arrangement)
+        shape = given.shape[:2]
+        kept = [None if records is None else _Record(shape, layer.layer, np.int64) for layer in members]
+        outputs = np.empty((*shape, members[-1].layer.hidden_size), np.int64)
         passed = np.empty_like(outputs) if qmodel.thresholds else outputs
-        for step in range(x.shape[1]):
+        for step in range(shape[1]):
             below = given[:, step]
             for layer, one in zip(members, kept, strict=True):
                 below, pre = layer.step(below)
@@ -357,7 +358,7 @@ def _exact_block(qmodel, x, state):
         h, c = (np.ascontiguousarray(values.T, np.float64) for values in pair)
         x = vectors.read(layer)
         if layer.waits:
-            read = waited(layer.waits, x.transpose(2, 0, 1), qmodel.arrangement.kept)
+            read = waited(layer.waits, x.transpose(2, 0, 1), qmodel.arrangement)
             x = np.ascontiguousarray(read.transpose(1, 2, 0))
         outputs = None if number == last and only_last else np.empty((len(x), *h.shape))
         ExactSteps(layer, qmodel.unit_of(layer), qmodel.argument_of(layer), x.shape[2]).run(x, h, c, outputs)

@@ -251,7 +251,7 @@ def network_of(qmodel: QuantModel, weight_bits: int | None = None, activity: tup
         shapes.append(LayerShape(kind, inputs, outputs, *rest, **reads))
     activity = activity if qmodel.thresholds or qmodel.sparse_h else ()
     changes = qmodel.thresholds, qmodel.sparse_h, activity
-    return Network(tuple(shapes), qmodel.head_every_step, *changes, qmodel.arrangement.kept)
+    return Network(tuple(shapes), qmodel.head_every_step, *changes, qmodel.arrangement.kept, qmodel.arrangement.repeats)
 
 
 def _with_start(sum_bits, start, prime, first):

@@ -1,8 +1,8 @@
 """Layers that wait for h of all steps below: the stack falls into phases, each a loop of steps of its own.
 
 What the layers of a phase make is kept, as many h as a run may have steps. The next phase reads them from the first
-step on, from the last one back, or the last one again and again; how far that is from the first, its *reach*, a
-register counts.
+step on, from the last one back, or the last one again and again, in as many steps as x has or in a number of its own;
+how far that is from the first, its *reach*, a register counts.
 """
 
 from __future__ import annotations
@@ -75,15 +75,18 @@ class PhasePlanner(StackPlanner):
         self._end()
 
     def _phase(self, layers, following, reach, done):
-        """All steps of layers that take them together. Where one reads what is ``reach`` elements behind the first h of
-        those before, as far from the last step as it is from the first; the reach of those that follow."""
+        """All steps of layers that take them together: as many as x has, or as the last h is repeated. Where one reads
+        what is ``reach`` elements behind the first h of those before, as far from the last step as it is from the
+        first; the reach of those that follow."""
         b, waits = self.b, layers[0].layer.waits
         for layer in layers:
             layer.begin()
             layer.reach, layer.done = reach, done
         self._zero(layers, sum(layers[0].tail))
         next_reach = b.variable(layers[-1].zero_at) if following else None
-        for step in b.steps(None if following else done):
+        repeats = self.network.repeats if layers[0].number >= self.network.repeating else 0
+        counts = None if following else done
+        for step in b.each(repeats, counts=counts) if repeats else b.steps(counts):
             for layer in layers:
                 layer.done = step if following else done
                 layer.frame(Frame(step, step, as_sum(1), None, None, None))

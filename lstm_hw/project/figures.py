@@ -270,8 +270,7 @@ def _layers(plan, steps):
     """Work of each layer in a run; the columns of no layer only wait for tokens."""
     columns = columns_by_layer(plan, steps)
     layers = []
-    for number, layer in enumerate(plan.network.layers):
-        vectors = plan.network.output_vectors(steps) if layer.kind == "linear" else steps
+    for number, (layer, vectors) in enumerate(zip(plan.network.layers, plan.network.steps_of(steps), strict=True)):
         macs = layer.macs * vectors * plan.sequences
         layers.append(
             {

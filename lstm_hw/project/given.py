@@ -156,7 +156,8 @@ class Given:
             return None
         given = self._data is None
         subject = f"{self.config.data_path}: {self.config.data.labels}" if given else "labels"
-        metric = Metric.of(self.model, data.labels, data.x.shape[1], data.metric, data.threshold, subject)
+        steps = self.model.arrangement.repeats or data.x.shape[1]
+        metric = Metric.of(self.model, data.labels, steps, data.metric, data.threshold, subject)
         if metric.assumption:
             self.note(metric.assumption)
         return metric

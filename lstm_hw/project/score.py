@@ -57,7 +57,7 @@ class Metric:
         labels : array
             int64 or float64, one entry a sequence.
         steps : int
-            T, of a sequence.
+            T, of the outputs for a sequence.
         name : str, optional
             Of the metric.
         threshold : float, optional

@@ -168,7 +168,8 @@ def _arrays(file, model):
     calibration = "calibration" if "calibration" in usable else usable[0]
     x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)
     keys = {"calibration": calibration, "x": x}
-    sequences_steps = headers[x][0][: 2 if model.gives_every_step else 1]
+    sequences, of_x, _ = headers[x][0]
+    sequences_steps = (sequences, arrangement.repeats or of_x) if model.gives_every_step else (sequences,)
     for name, (shape, dtype) in headers.items() if model.head is not None else ():
         if shape == sequences_steps and dtype.kind in "iu" and "labels" not in keys:
             keys["labels"] = name

@@ -218,8 +218,10 @@ def estimated(project: Project, cycles: Cycles) -> Iterator[str]:
     """The plan, and what a run of it takes."""
     yield from planned(project)
     clock = project.clock_mhz
+    repeats = project.plan.network.repeats
+    of_x = f" of x, {repeats} behind the last" * (repeats > 0)
     yield (
-        f"run of {cycles.steps} steps: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
+        f"run of {cycles.steps} steps{of_x}: {cycles.run['cycles']} cycles, {cycles.per_step:.1f} a step, "
         f"{cycles.per_further_step:.1f} a further step ({_time(cycles.per_further_step, clock)} at {clock:g} MHz)"
     )
     found, slow = bounds(project.response), "where x comes slower than steps are done"

@@ -62,7 +62,9 @@ def check(plan: Plan, steps: int = 3) -> int:
         checker.run("load", 0, False)
     steps, runs = max(steps, plan.batch + 1), ((1, True), (2, True))
     if plan.network.waits:  # whole sequences, each from zero state
-        steps = min(steps, plan.network.kept - 1)
+        of_x = plan.network.recurrent[: plan.network.repeating if plan.network.repeats else None]
+        if any(layer.waits not in ("", *LAST) for layer in of_x):  # of longer ones not all h are kept
+            steps = min(steps, plan.network.kept - 1)
         runs = ((steps, True), (steps + 1, True), *runs)
     else:
         runs = ((steps, True), (1, False), (steps + 1, False), *runs)
@@ -495,7 +497,7 @@ class Checker(Cells, Windows):
         """Products of x of a layer that reads h of the steps below when all are there."""
         shape, units = self.layers[layer], self.layers[layer - 1].outputs
         found = self._operands(command, k, columns % units)
-        last = self.first_step + self.steps - 1
+        last = self.first_step + self.network.steps_of(self.steps)[layer - 1] - 1
         # Pieces of x that are of the step, and those of the one as far from the other end.
         size = shape.inputs if shape.waits in LAST else units // (1 + (shape.waits != "ends"))
         backward = {(0,): (False,), (1,): (True,), (2,): (True,), (3,): (False,)}
@@ -553,11 +555,13 @@ class Checker(Cells, Windows):
         )
         if not self.steps:
             return
-        last = len(self.layers) - 1
-        every = self.network.head is None or self.network.head_every_step
-        steps = range(self.first_step, self.step) if every else [self.step - 1]
+        network, last = self.network, len(self.layers) - 1
+        end = self.first_step + network.steps_of(self.steps)[len(network.recurrent) - 1]
         wanted = [
-            (last, q, s, u) for s in steps for q in range(self.plan.sequences) for u in range(self.network.output_size)
+            (last, q, s, u)
+            for s in range(end - network.output_vectors(self.steps), end)
+            for q in range(self.plan.sequences)
+            for u in range(network.output_size)
         ]
         self._require(
             sorted(self.emitted) == sorted(wanted),

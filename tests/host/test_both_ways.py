@@ -11,6 +11,9 @@ from lstm_hw.errors import InputError
 from lstm_hw.host.device import ClippedWarning, Device
 from lstm_hw.host.image import FirmwareImage, Kind
 from lstm_hw.machine.arrangement import READS, SENDS, Arrangement
+from lstm_hw.model.both_ways import Part, in_parts
+from lstm_hw.model.float_model import DenseWeights, PlainWeights
+from lstm_hw.model.reference import float_reference
 
 from ..projects import both_ways, tensors, write_project
 from .c_driver import compiled, needs_compiler
@@ -59,7 +62,7 @@ def test_image(projects):
     at, length = section(content, Kind.ARRANGEMENT)
     assert length == 12
     for words, rule in (
-        ((0, 0, 0), "must be three words or five, the first two below 3 and 5"),
+        ((0, 0, 0), "must be three words, five or six, the first two below 3 and 5"),
         ((len(READS), 1, 0), "must be three words"),
         ((2, len(SENDS), 0), "must be three words"),
         ((2, 3, 4), "arrangement: steps: 4 of x that is read both"),
@@ -109,7 +112,7 @@ def test_most_steps(tmp_path, projects):
     at, length = section(content, Kind.ARRANGEMENT)
     assert length == 20
     for words, rule in (
-        ((2, 0, 0, 0, 0), "must be three words or five"),
+        ((2, 0, 0, 0, 0), "must be three words, five or six"),
         ((2, 0, 0, 5, 4), "arrangement: most: 5 to 4"),
     ):
         changed = content[:at] + np.asarray(words, "<u4").tobytes() + content[at + 20 :]
@@ -119,6 +122,46 @@ def test_most_steps(tmp_path, projects):
         assert np.array_equal(device.predict(project.x), project.predict(project.x))
         with pytest.raises(InputError, match="must have at most 4 steps, of which h is kept on chip; model.most_steps"):
             device.predict(np.repeat(project.x, 2, axis=1))
+        with pytest.raises(InputError, match="carry: true for a network with a layer that waits for h of all steps"):
+            device.predict(project.x[:1], carry=True)
+
+
+@pytest.fixture(scope="module")
+def repeating():
+    """A project of a model that repeats the last step of x in five."""
+    rng = np.random.default_rng(4)
+    layers = [
+        PlainWeights(rng.normal(size=(4, n)), rng.normal(size=(4, 4)), np.ones(4), activation="tanh") for n in (3, 4)
+    ]
+    head = DenseWeights(rng.normal(size=(2, 4)), np.zeros(2))
+    model = in_parts([Part(layers[:1]), Part(layers[1:], repeats=True)], [head], "every_step", repeats=5)
+    x = rng.uniform(-1, 1, (3, 7, 3))
+    return lstm_hw.convert(model, calibration=x, x=x, engine={"rows": 8})
+
+
+def test_steps_of_the_outputs(repeating):
+    """Where the last step is repeated in a number of its own, whatever x has; a firmware image that says it."""
+    project, (expected, _) = repeating, float_reference(repeating.model, repeating.x)
+    content = project.firmware.to_bytes()
+    found = FirmwareImage.from_bytes(content)
+    assert found.arrangement == Arrangement(repeats=5) and found.streams.vectors(7) == 5
+    at, length = section(content, Kind.ARRANGEMENT)
+    assert length == 24
+    for words, rule in (
+        ((0, 0, 0, 0, 0, 0), "must be three words, five or six"),
+        ((0, 0, 0, 0, 0, 1 << 15), "arrangement: repeats: 32768; must be at most 16384"),
+        ((0, 0, 7, 0, 0, 5), "arrangement: repeats: 5, with a linear layer for 7 steps"),
+        ((0, 0, 0, 0, 0, 6), "vectors: .* and 5 output vectors; must be .* with the vectors of so many steps"),
+    ):
+        changed = content[:at] + np.asarray(words, "<u4").tobytes() + content[at + 24 :]
+        with pytest.raises(InputError, match=rule):
+            FirmwareImage.from_bytes(resealed(changed))
+    with Device(project.firmware, direct(ModelEngine(project))) as device:
+        assert np.array_equal(device.predict(project.x), project.predict(project.x))
+        assert np.abs(device.predict(project.x) - expected).max() < 0.01
+        for steps in (1, 3):  # they are too few for nothing
+            assert device.predict(project.x[:, :steps]).shape == (3, 5, 2)
+        assert device.selftest() == 3
         with pytest.raises(InputError, match="carry: true for a network with a layer that waits for h of all steps"):
             device.predict(project.x[:1], carry=True)
 
@@ -148,3 +191,15 @@ def test_c_driver(tmp_path, projects, arranger, head, sends, reads):
     assert list(map(int, x)) == arrangement.x(given).ravel().tolist()
     sent = firmware.vectors.y if firmware.streams.every_step else firmware.vectors.y[:, 0]
     assert list(map(float.fromhex, y)) == (arrangement.outputs(sent) * firmware.y_format.lsb).ravel().tolist()
+
+
+@needs_compiler
+def test_c_driver_of_other_steps(tmp_path, repeating, arranger):
+    """As many outputs as the last step is repeated."""
+    firmware = repeating.firmware
+    firmware.write(tmp_path / "model.lstmfw")
+    feed = repeating.x.astype(np.float32).tobytes()
+    result = subprocess.run([arranger, tmp_path / "model.lstmfw"], input=feed, capture_output=True, check=True)
+    x, y = (line.split() for line in result.stdout.decode().splitlines())
+    assert list(map(int, x)) == firmware.vectors.x.ravel().tolist() and len(y) == 3 * 5 * 2
+    assert list(map(float.fromhex, y)) == (firmware.vectors.y * firmware.y_format.lsb).ravel().tolist()

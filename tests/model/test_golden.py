@@ -381,7 +381,8 @@ class Golden:
             if layer.formats.get("projected"):
                 members.append(layers[number + 1])
                 layer.above = members[1]
-            given, passed, outputs = waiting(layer.formats, self.read(layer.formats, below, vectors)), [], []
+            given = waiting(layer.formats, self.read(layer.formats, below, vectors), around.get("repeats"))
+            passed, outputs = [], []
             for vector in given:
                 for member in members:
                     vector = member.step(vector)
@@ -452,7 +453,7 @@ class Golden:
         return re.sub(r"Q-?\d+\.-?\d+", f"Q{m}.{n}", formats["preact"])
 
 
-def waiting(formats, h):
+def waiting(formats, h, repeats):
     """x of all steps of a layer, of what it reads, waiting for it or not."""
     if "waits" not in formats:
         return h
@@ -462,8 +463,8 @@ def waiting(formats, h):
         "ends": [one + other for one, other in zip(h, back, strict=True)],
         "apart": apart,
         "both": [one + other for one, other in zip(apart, apart[::-1], strict=True)],
-        "last": [h[-1]] * len(h),
-        "twice": [h[-1] + h[-1]] * len(h),
+        "last": [h[-1]] * (repeats or len(h)),
+        "twice": [h[-1] + h[-1]] * (repeats or len(h)),
     }[formats["waits"]]
 
 
@@ -823,6 +824,8 @@ def around(name, drawn):
         "both": ([both(3, 3, "before"), both(6, 2, "before")], 4, "every_step", {}),
         "decoder": ([one(3, 4, "gru"), last(one(4, 3, "gru"))], 3, "every_step", {"most": 5, "least": 5}),
         "decoder of both": ([both(3, 3), last(both(6, 2))], 0, "every_step", {}),
+        "seven steps": ([one(3, 4), last(both(4, 3))], 6, "every_step", {"repeats": 7}),
+        "three steps": ([both(3, 3), both(6, 2), last(one(4, 3)), both(3, 2)], 0, "every_step", {"repeats": 3}),
         "projections": ([projections(3), projections(4)], 4, "every_step", {}),
     }[name]
     return in_parts(parts, [drawn.dense(outputs)] if outputs else [], mode, **more)
@@ -832,7 +835,7 @@ def around(name, drawn):
     "name",
     [
         *("added", "added of the last", "final state", "apart", "all steps", "backward", "from the end"),
-        *("ends", "behind both", "both", "decoder", "decoder of both", "projections"),
+        *("ends", "behind both", "both", "decoder", "decoder of both", "seven steps", "three steps", "projections"),
     ],
 )
 def test_the_page_has_what_is_done_around_a_run(tmp_path, name):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_hw.errors import ConfigError, InputError, ModelError, ProgramError
+from lstm_hw.explore.bounds import cell_cycles, columns_at_least
 from lstm_hw.machine.arrangement import Arrangement, waited
 from lstm_hw.model.both_ways import Part, in_parts
 from lstm_hw.model.delta_search import search_thresholds
@@ -57,6 +58,25 @@ def models(kind="lstm", seed=5):
         "decoder of both": in_parts(
             [Part([cell(3, 5)]), replace(both(5, 4), repeats=True)], [dense(8, 3)], "every_step", most=7
         ),
+        "three steps": in_parts(
+            [Part([cell(3, 5)]), Part(decoder, repeats=True)], [dense(4, 3)], "every_step", repeats=3
+        ),
+        "nine steps": in_parts(
+            [both(3, 4), replace(both(8, 3), repeats=True), Part([cell(6, 4)])],
+            [dense(4, 3, "relu"), dense(3, 2)],
+            "every_step",
+            repeats=9,
+        ),
+        "both, then eight steps": in_parts(
+            [both(3, 3), both(6, 4), Part([cell(8, 5)], repeats=True)], [], "every_step", most=7, repeats=8
+        ),
+        "two repeats": in_parts(
+            [Part([cell(3, 5)]), Part([cell(5, 4)], repeats=True), Part([cell(4, 3)], repeats=True)],
+            [dense(3, 2)],
+            "last_step",
+            repeats=4,
+        ),
+        "one step": in_parts([Part([cell(3, 5)]), replace(both(5, 4), repeats=True)], [], "every_step", repeats=1),
         "bottleneck": in_parts([Part([cell(3, 5)]), Part(decoder, repeats=True)], [dense(4, 3)], "every_step"),
     }
 
@@ -97,7 +117,7 @@ def proved(model, rows=8, contexts=1):
     plan = plan_of(qmodel, rows, contexts)
     assert check(plan) > 0
     stored = qmodel.quantize_input(X)[:contexts]
-    long = np.concatenate([stored] * 12, axis=1)[:, : min(70, 3 * model.arrangement.most)]
+    long = np.concatenate([stored] * 12, axis=1)[:, : min(70, 3 * (model.arrangement.most or 7))]
     pieces = [Piece(stored), Piece(stored[:, :2]), Piece(long), Piece(stored[:, :1])]
     scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), pieces, MemoryModel())
     return plan
@@ -150,6 +170,38 @@ def test_the_proof_asks_for_the_right_steps(name, limit):
     assert tried >= 2
 
 
+@pytest.mark.parametrize("name", ["three steps", "nine steps"])
+def test_the_proof_counts_the_steps_behind_the_last(name):
+    """Those of x in front, and those in which the last one is repeated: any other count is found."""
+    plan, tried = plan_of(quantize(models()[name], X)), 0
+    for at, instruction in enumerate(plan.program.instructions):
+        repeats = plan.network.repeats
+        if instruction.op != "LOOP" or (instruction.count, instruction.count_reg) not in ((0, 7), (repeats, 0)):
+            continue
+        wrong = [(repeats, 0)] if instruction.count_reg else [(0, 7), (repeats - 1, 0), (repeats + 1, 0)]
+        for count, register in wrong:
+            changed = list(plan.program.instructions)
+            changed[at] = type(instruction)("LOOP", {**instruction.fields, "count": count, "count_reg": register})
+            tried += 1
+            with pytest.raises(ProgramError):
+                check(replace(plan, program=replace(plan.program, instructions=tuple(changed))))
+    assert tried >= 4
+
+
+def test_work_and_cycles_of_other_steps():
+    """A further step of x takes none behind the last; no plan is below what the bounds say of its products."""
+    plan = plan_of(quantize(models()["three steps"], X))
+    network, counts = plan.network, [count_cycles(plan, steps) for steps in (8, 28, 48)]
+    assert counts[2].cycles - counts[1].cycles == counts[1].cycles - counts[0].cycles
+    assert network.steps_of(8) == (8, 3, 3, 3) and network.output_vectors(8) == 3
+    first, *behind = network.layers
+    assert network.macs(8) == 8 * first.macs + 3 * sum(layer.macs for layer in behind)
+    for steps, found in zip((8, 28), counts, strict=False):
+        columns, cells = columns_at_least("resident", network, 8, 1, steps, 1), cell_cycles(network, 1, steps, 1)
+        assert 0.9 * found.busy < columns <= found.busy and cells <= found.cycles
+    assert cell_cycles(network, 1, 28, 1, since=8) == cell_cycles(network, 1, 28, 1) - cell_cycles(network, 1, 8, 1)
+
+
 @pytest.mark.parametrize(
     "most, units, way_out",
     [
@@ -175,21 +227,24 @@ def test_ways_out_are_those_of_a_model_that_waits(most, units, way_out):
 
 
 def test_h_of_all_steps():
+    any_steps = Arrangement(most=64)
     h = np.arange(12.0).reshape(3, 4)
-    assert waited("apart", h).tolist() == [[0, 1, 10, 11], [4, 5, 6, 7], [8, 9, 2, 3]]
-    assert waited("ends", h[:, :1]).tolist() == [[0, 8], [4, 4], [8, 0]]
-    assert waited("twice", h[:, :2]).tolist() == [[8, 9, 8, 9]] * 3
-    assert waited("both", h)[0].tolist() == [0, 1, 10, 11, 8, 9, 2, 3]
-    assert waited("last", h).tolist() == [h[2].tolist()] * 3
-    assert waited("ends", h[:, :1], kept=2).tolist() == [[8, 8], [4, 4], [8, 8]]
+    assert waited("apart", h, any_steps).tolist() == [[0, 1, 10, 11], [4, 5, 6, 7], [8, 9, 2, 3]]
+    assert waited("ends", h[:, :1], any_steps).tolist() == [[0, 8], [4, 4], [8, 0]]
+    assert waited("twice", h[:, :2], any_steps).tolist() == [[8, 9, 8, 9]] * 3
+    assert waited("both", h, any_steps)[0].tolist() == [0, 1, 10, 11, 8, 9, 2, 3]
+    assert waited("last", h, any_steps).tolist() == [h[2].tolist()] * 3
+    assert waited("twice", h[:, :2], Arrangement(repeats=2)).tolist() == [[8, 9, 8, 9]] * 2
+    assert waited("ends", h[:, :1], Arrangement(most=2)).tolist() == [[8, 8], [4, 4], [8, 8]]
 
 
 def test_a_saved_model(tmp_path):
-    qmodel = quantize(models()["decoder"], X)
-    qmodel.save(tmp_path / "q.safetensors")
-    found = QuantModel.load(tmp_path / "q.safetensors")
-    assert found.digest() == qmodel.digest() and found.layers[1].waits == "last"
-    assert found.arrangement == qmodel.arrangement == Arrangement(most=64)
+    for name, arrangement in (("decoder", Arrangement(most=64)), ("three steps", Arrangement(repeats=3))):
+        qmodel = quantize(models()[name], X)
+        qmodel.save(tmp_path / "q.safetensors")
+        found = QuantModel.load(tmp_path / "q.safetensors")
+        assert found.digest() == qmodel.digest() and found.layers[1].waits == "last"
+        assert found.arrangement == qmodel.arrangement == arrangement
 
 
 def test_what_cannot_be():
@@ -207,6 +262,16 @@ def test_what_cannot_be():
         replace(model, layers=(model.layers[0], replace(model.layers[1], waits="apart")))
     with pytest.raises(ConfigError, match="arrangement: most: 5 to 4"):
         Arrangement(least=5, most=4)
+    with pytest.raises(ConfigError, match="repeats: 3, with a linear layer for 5 steps; must be at most 16384"):
+        Arrangement(repeats=3, steps=5)
+    with pytest.raises(ModelError, match="the last step in 3 steps; must be for a layer that repeats the last h"):
+        replace(model, arrangement=replace(model.arrangement, repeats=3))
+    with pytest.raises(ModelError, match="0 layers that wait for all steps, of which there are at most 64"):
+        decoder = models()["decoder"]
+        replace(decoder, arrangement=replace(decoder.arrangement, repeats=3))
+    network = network_of(quantize(models()["three steps"], X))
+    with pytest.raises(ConfigError, match="network: repeats: 4 steps with 3 of h that is kept"):
+        replace(network, repeats=4)
 
 
 def test_thresholds_are_refused_before_they_are_searched():

@@ -17,6 +17,7 @@ from lstm_hw.model.float_model import DenseWeights
 from lstm_hw.model.fold import folded
 from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
+from lstm_hw.project.figures import figures_of
 from lstm_hw.project.settings import ProjectConfig
 from lstm_hw.verify.hardware import Hardware
 from lstm_hw.verify.scenario import Stress
@@ -348,6 +349,26 @@ def test_steps_of_models_that_need_so_many(rng):
         project.estimate(41)
     with pytest.raises(ConfigError, match="^plan.steps: 8; must have 40 steps"):
         _ = lstm_hw.convert(model, **arrays, plan={"steps": 8}).plan
+
+
+def test_labels_of_other_steps_than_those_of_x(rng):
+    """Of RepeatVector(3): a label for each step of the outputs, however many x has."""
+    (lstm, again), head = float_model(rng, 3, (4, 4), 2).layers, DenseWeights(rng.normal(size=(2, 4)), np.zeros(2))
+    model, x = (
+        in_parts([Part([lstm]), Part([again], repeats=True)], [head], "every_step", repeats=3),
+        np.ones((4, 6, 3)),
+    )
+    x = x * rng.uniform(-1, 1, x.shape)
+    labels = float_reference(model, x)[0].argmax(axis=2)
+    project = lstm_hw.convert(model, calibration=x, x=x, labels=labels, engine={"rows": 4})
+    assert labels.shape == (4, 3) and project.accuracy()["float"] == 1.0
+    assert project.outputs[1].shape == (4, 3, 2) and project.numbers["output"]["step"] < 3
+    assert [layer["vectors"] for layer in figures_of(project)[0]["layers"]] == [6, 3, 3]
+    last = in_parts([Part([lstm]), Part([again], repeats=True)], [head], "last_step", repeats=3)
+    project = lstm_hw.convert(last, calibration=x, x=x, labels=labels[:, 2], engine={"rows": 4})
+    assert project.accuracy()["float"] == 1.0 and project.numbers["output"]["step"] == 2
+    with pytest.raises(InputError, match=r"labels: shape \(4, 6\); must be \(4,\) or \(4, 3\)"):
+        _ = lstm_hw.convert(model, calibration=x, x=x, labels=np.zeros((4, 6), int)).metric
 
 
 def test_unknown_schedule(tmp_path):

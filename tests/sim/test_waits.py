@@ -20,11 +20,11 @@ STRESS = Stress(x_idle=0.3, y_stall=0.4, memory_stall=0.2, seed=3)
     "kind, name, rows, sequences, stress, simulator",
     [
         ("lstm", "every step", 8, 1, STRESS, "verilator"),
-        ("gru", "bottleneck", 16, 2, Stress(), QUICK),
+        ("gru", "three steps", 16, 2, Stress(), QUICK),
     ],
 )
 def test_bits_and_cycles(tmp_path, kind, name, rows, sequences, stress, simulator):
-    """A run, and one of more steps than are kept."""
+    """A run, and one of more steps than are kept; outputs of as many steps as x has, or of others."""
     x = np.random.default_rng(2).uniform(-1, 1, (4, 5, 3))
     engine = {"rows": rows, "contexts": sequences}
     values = {"name": "tiny", "model": {"path": "none"}, "engine": engine, "plan": {"sequences": sequences}}

@@ -175,14 +175,15 @@ static void read_facts(lstm_hw_image *image, const uint8_t *bytes)
     image->y_width = u32(bytes + LSTM_HW_IMAGE_Y_WIDTH);
     image->y_fraction = i32(bytes + LSTM_HW_IMAGE_Y_FRACTION);
     image->identity = bytes + LSTM_HW_IMAGE_IDENTITY;
-    if (image->arrangement.count == 12 || image->arrangement.count == 20) {
+    if (image->arrangement.count == 12 || image->arrangement.count == 20 || image->arrangement.count == 24) {
         image->reads = u32(image->arrangement.bytes);
         image->sends = u32(image->arrangement.bytes + 4);
         image->steps = u32(image->arrangement.bytes + 8);
-        if (image->arrangement.count == 20) {
+        if (image->arrangement.count >= 20) {
             image->least_steps = u32(image->arrangement.bytes + 12);
             image->most_steps = u32(image->arrangement.bytes + 16);
         }
+        if (image->arrangement.count == 24) image->repeats = u32(image->arrangement.bytes + 20);
     }
 }
 
@@ -266,9 +267,12 @@ static lstm_hw_status check_facts(const lstm_hw_image *image, uint32_t instructi
     }
     if (image->arrangement.bytes) {
         uint32_t reads = image->reads, sends = image->sends, steps = image->steps, most = image->most_steps;
-        if (image->arrangement.count == 20 ? !most : image->arrangement.count != 12 || !(reads || sends || steps))
+        uint32_t repeats = image->repeats;
+        size_t count = image->arrangement.count;
+        if (count == 24 ? !repeats : count == 20 ? !most : count != 12 || !(reads || sends || steps))
             return LSTM_HW_E_CONTENT;
         if (image->least_steps > most || most > LSTM_HW_IMAGE_MOST_STEPS || (most && steps)) return LSTM_HW_E_CONTENT;
+        if (repeats > LSTM_HW_IMAGE_MOST_STEPS || (repeats && steps)) return LSTM_HW_E_CONTENT;
         if (steps > LSTM_HW_IMAGE_MOST_STEPS || (steps && (image->every_step || sends))) return LSTM_HW_E_CONTENT;
         if (reads > LSTM_HW_IMAGE_READS_BOTH || sends > LSTM_HW_IMAGE_SENDS_ADDED_LAST) return LSTM_HW_E_CONTENT;
         if (reads == LSTM_HW_IMAGE_READS_BOTH && image->inputs % 2) return LSTM_HW_E_CONTENT;
@@ -385,7 +389,7 @@ lstm_hw_status lstm_hw_arrange_y(const lstm_hw_image *image, uint32_t sequences,
 
 uint32_t lstm_hw_vectors(const lstm_hw_image *image, uint32_t steps)
 {
-    return image->every_step ? steps : 1;
+    return !image->every_step ? 1 : image->repeats ? image->repeats : steps;
 }
 
 static uint32_t beat_bytes(const lstm_hw_image *image)

@@ -108,6 +108,7 @@ typedef struct {
     uint32_t x_bits, x_per_beat, x_width, x_rounding, x_overflow, y_width;
     uint32_t reads, sends, steps; /* of the section arrangement, 0 without it; steps that a run must have, or 0 */
     uint32_t least_steps, most_steps; /* that a run may have where a layer waits for all of them; 0: any */
+    uint32_t repeats; /* steps of the outputs where the last one of x is repeated; 0: as many as x has */
     int32_t x_fraction, y_fraction;
     const uint8_t *identity; /* 32 bytes */
     lstm_hw_section program, weights, exponents, x_parts, y_even, y_odd, arrangement, about;

@@ -12,6 +12,8 @@ from ...errors import ModelError
 from ...machine.arrangement import OF_X
 from ..float_model import DenseWeights, PlainWeights
 
+PARTS = "run the parts as models of their own, and what joins them outside"
+"""What to do with networks that are refused."""
 MOST_ELEMENTS = 1 << 12
 """Elements of a joined vector."""
 MOST_PLACES = 1 << 18

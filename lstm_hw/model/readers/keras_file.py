@@ -21,19 +21,18 @@ from ...errors import LstmHwError, ModelError
 from ...machine.arrangement import MOST_STEPS, OF_X, PLAIN, Arrangement
 from ...machine.isa import ACTIVATIONS
 from ...reading import MAX_JSON_BYTES, MAX_VALUES, open_archive, open_file, parse_json, read_stored
-from ..both_ways import Part, in_parts
+from ..both_ways import Part, in_parts, steps_of
 from ..float_model import FloatModel, PlainWeights, check_shape
 from ..functions import USUAL
 from ..store import MAX_FILE_BYTES
 from .chain import LinearChain
-from .joined import Joined, behind, check_joints
+from .joined import PARTS, Joined, behind, check_joints
 from .json_models import keras_dense, keras_recurrent
 from .library_file import LibraryFile
 from .options import ALL, FINAL, HEAD_MODES, NO_HEAD, OF_TENSORS, ReadOptions
 
 SECONDS = 1
 """Processor time that the HDF5 library may take."""
-PARTS = "run the parts as models of their own, and what joins them outside"
 ARCHIVE_RULE = "must be a file of model.save('m.keras')"
 _HARMLESS = (
     "InputLayer",
@@ -287,7 +286,7 @@ class KerasFile(LibraryFile):
                         raise ModelError(f"{subject}: activations", " and ".join(found), rule)
                 sequences = layer.config.get("return_sequences", False)
             elif layer.kind == "RepeatVector" and recurrent and not sequences and steps is None:
-                repeats, sequences, repeated = self._repeats(layer, layers, repeats, subject), True, True
+                repeats, sequences, repeated = self._repeats(layer, repeats, subject), True, True
                 if front := chain.taken(subject):  # of the last step, which is the same of each of its repetitions
                     _put(parts, merge, front, repeats=True)
                     merge, repeated = None, False
@@ -343,8 +342,8 @@ class KerasFile(LibraryFile):
         said = {"source": str(self.path), "functions": functions or USUAL, "assumptions": tuple(assumptions)}
         if _waits(parts):
             linear = _reading_both(chain.layers, merge, parts[-1].forward[-1], self.path) if both else chain.layers
-            most = repeats or options.most_steps or _steps_of_x(layers)
-            return in_parts(parts, linear, mode, most, repeats or 0, arrangement.reads, **said)
+            said |= steps_of(_steps_of_x(layers), repeats, options.most_steps)
+            return in_parts(parts, linear, mode, reads=arrangement.reads, **said)
         arrangement = replace(arrangement, steps=steps or 0)
         said |= {"head_every_step": bool(chain.layers) and sequences, "arrangement": arrangement}
         more, chain.layers = behind(chain.layers, sequences)
@@ -389,12 +388,12 @@ class KerasFile(LibraryFile):
         return Joined.added(vectors, subject, minus=minus, mean=mean), sequences[0]
 
     @staticmethod
-    def _repeats(layer, layers, before, subject):
-        """Steps of a RepeatVector, which are those of x: the layers behind it run as often."""
-        count, given = layer.config.get("n"), before or _steps_of_x(layers)
-        if type(count) is not int or not 2 <= count <= MOST_STEPS or given not in (None, count):
-            rule = f"must be the {given} steps of x" if given else f"must be 2 to {MOST_STEPS}"
-            raise ModelError(f"{subject}: n", f"{count!r:.40}", f"{rule}: the layers behind it run as often")
+    def _repeats(layer, before, subject):
+        """Steps of a RepeatVector: the layers behind it run as often, as do those behind another one."""
+        count = layer.config.get("n")
+        if type(count) is not int or not 1 <= count <= MOST_STEPS or before not in (None, count):
+            rule = f"must be the {before} of the RepeatVector below, as often as layers behind it run; {PARTS}"
+            raise ModelError(f"{subject}: n", f"{count!r:.40}", rule if before else f"must be 1 to {MOST_STEPS}")
         return count
 
     @staticmethod

@@ -69,7 +69,8 @@ def _of_fewer_units(arrays):
 
 
 WRAPPED = {"name": "each", "layer": {"class_name": "Dense", "config": EVERY[2][1]}}
-REPEAT = ("RepeatVector", {"name": "repeat", "n": 3}, [])
+REPEAT, AGAIN = (("RepeatVector", {"name": name, "n": n}, []) for name, n in (("repeat", 3), ("again", 2)))
+OF_SEVEN = _with(0, return_sequences=False, batch_input_shape=[None, 7, INPUTS])[0]
 FLATTEN = ("Flatten", {"name": "flatten"}, [])
 SUM = _bidirectional("sum", return_sequences=True)
 RECURRENT = {
@@ -121,6 +122,8 @@ JOINED = {
     "Flatten of directions that are added": [SUM, FLATTEN, _head(5 * HIDDEN)],
     "GRU behind LSTM": [_with(0, return_sequences=True)[0], _grus(True)[1], LAST[2]],
     "RepeatVector": [_with(0, return_sequences=False)[0], REPEAT, *EVERY[1:]],
+    "RepeatVector of other steps than x": [OF_SEVEN, REPEAT, *EVERY[1:]],
+    "RepeatVector of other steps than one below": [OF_SEVEN, REPEAT, LAST[1], AGAIN, LAST[2]],
     "RepeatVector before Dense": [*LAST[:2], REPEAT, LAST[2]],
 }
 BEHIND = {
@@ -148,6 +151,7 @@ ON_EVERY_STEP = {
     "TimeDistributed(Dense)",
     "RepeatVector",
     "RepeatVector before Dense",
+    "RepeatVector of other steps than x",
     "Dense with an activation behind Bidirectional",
     "Add, Subtract, Average, Concatenate",
 }

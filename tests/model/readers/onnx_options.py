@@ -157,6 +157,19 @@ def _before(kind):
     return change
 
 
+def _again(kind):
+    """The last h of the first node, four times, in front of the second."""
+
+    def change(graph):
+        read, attributes = (["last"] * 4, {"axis": 0}) if kind == "Concat" else (["last", "often"], {})
+        last = helper.make_node("Gather", [graph.node[3].input[0], "end"], ["last"], axis=0)
+        _store(graph, end=[-1], often=[4, 1, 1])
+        _insert(graph, 3, last, helper.make_node(kind, read, ["again"], **attributes))
+        graph.node[5].input[0] = "again"
+
+    return change
+
+
 def _unrolled(graph):
     del graph.node[1], graph.node[2]
 
@@ -323,7 +336,8 @@ AROUND = {
     "Concat": (True, _joined("Concat", 2, axis=-1)),
     "Mul": (False, _joined("Mul")),
     "branch that ends": (False, _branch_that_ends),
-    "repeated last step": (False, _more(("Tile", ["plain", "square"], ["y"], "more"))),
+    **{f"last step repeated by {kind}": (True, _again(kind)) for kind in ("Tile", "Expand", "Concat")},
+    "repeated outputs": (False, _more(("Tile", ["plain", "square"], ["y"], "more"))),
     "unrolled or decomposed cell": (False, _unrolled),
     "LSTM in a graph inside a node": (False, _inside),
 }

@@ -262,6 +262,8 @@ def test_what_keras_files_may_not_have(keras_files, name, message):
         ("auto.keras", ["", "", "last", ""], Arrangement(least=7, most=7)),
         ("auto_both.keras", ["", "last", "ends"], Arrangement("both", "apart", least=7, most=7)),
         ("auto_middle.keras", ["", "last", ""], Arrangement(least=7, most=7)),
+        ("fewer.keras", ["", "last"], Arrangement(repeats=3)),
+        ("more.keras", ["", "both", "twice", "apart"], Arrangement("both", most=7, repeats=9)),
     ],
 )
 def test_what_keras_saves_of_layers_that_wait(keras_files, name, waits, arrangement):

@@ -160,7 +160,7 @@ REFUSED = {
     "gelu": "activation: 'gelu'; must be one of linear, relu",
     "masked": "Masking",
     "softmax": "behind the softmax",
-    "last": "repeat_vector.*: n: 3; must be the 7 steps of x",
+    "again": "repeat_vector.*: n: 2; must be the 3 of the RepeatVector below, as often as layers behind it run",
 }
 
 

@@ -1,6 +1,7 @@
 """Stacks of bidirectional layers, linear layers behind them on every step, and a last step that is repeated."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from lstm_hw.machine.arrangement import Arrangement
 from lstm_hw.model.load import load
 from lstm_hw.model.readers.options import ReadOptions
 from lstm_hw.model.reference import float_reference
+from lstm_hw.project.start import init
 
 torch = pytest.importorskip("torch")
 INPUTS, HIDDEN, STEPS = 3, 4, 6
@@ -27,6 +29,17 @@ class Network(torch.nn.Module):
         self.both, self.one = torch.nn.Linear(2 * HIDDEN, 5), torch.nn.Linear(5, 2)
 
     def forward(self, x):
+        if self.way in ("fewer", "unlike", "as_x"):
+            h = self.decoder(self.front(x)[0][:, -1:].repeat(1, 4, 1))[0]
+            if self.way == "fewer":
+                return self.one(h)
+            return self.one(self.decoder(h[:, -1:].repeat(1, 5 if self.way == "unlike" else x.shape[1], 1))[0])
+        if self.way == "more":
+            return self.one(self.decoder(torch.cat([self.front(x)[0][:, -1:]] * 9, 1))[0])
+        if self.way == "more_of_both":
+            (state, _), behind = self.stack(x)[1], (-1, 9, -1)
+            h = torch.relu(self.both(torch.cat((state[-2], state[-1]), 1)))[:, None].expand(behind)
+            return self.one(torch.relu(self.both(self.above(h)[0])))
         if self.way == "decoder_of_both":
             return self.both(self.above(self.front(x)[1][0][-1][:, None].repeat(1, x.shape[1], 1))[0])
         if self.way.startswith("decoder"):
@@ -53,7 +66,23 @@ ARRANGED = {
     "decoder": ("forward", "sent"),
     "decoder_expanded": ("forward", "sent"),
     "decoder_of_both": ("forward", "added"),
+    "fewer": ("forward", "sent"),
+    "more": ("forward", "sent"),
+    "more_of_both": ("both", "sent"),
 }
+REPEATS = {"fewer": 4, "more": 9, "more_of_both": 9}
+OF_LAST = ("fewer", "more")
+
+
+def exported(folder, x, way, fixed):
+    """Outputs of a network, which is written to m.onnx."""
+    torch.manual_seed(2)
+    made, given = Network(way).eval(), torch.as_tensor(x)
+    axes = None if fixed else {"x": {0: "batch", 1: "time"}}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(made, (given,), folder / "m.onnx", dynamo=False, input_names=["x"], dynamic_axes=axes)
+        return made(given).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +93,40 @@ def x():
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("way", ARRANGED)
 def test_what_torch_exports(tmp_path, x, way, fixed):
-    torch.manual_seed(2)
-    made, given = Network(way).eval(), torch.as_tensor(x)
-    axes = None if fixed else {"x": {0: "batch", 1: "time"}}
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(made, (given,), tmp_path / "m.onnx", dynamo=False, input_names=["x"], dynamic_axes=axes)
-        expected = made(given).numpy()
+    expected = exported(tmp_path, x, way, fixed)
     model = load(tmp_path / "m.onnx")
     np.testing.assert_allclose(float_reference(model, x)[0], expected, atol=1e-5)
     exact = fixed and way.startswith("decoder")
-    assert model.arrangement == Arrangement(*ARRANGED[way], least=STEPS * exact, most=STEPS if fixed else 64)
+    arrangement = Arrangement(*ARRANGED[way], least=STEPS * exact, most=STEPS if fixed else 64)
+    arrangement = replace(arrangement, repeats=REPEATS.get(way, 0), most=arrangement.most * (way not in OF_LAST))
+    assert model.arrangement == arrangement
     told = [line for line in model.assumptions if line.startswith("model.most_steps")]
-    assert bool(told) != fixed
-    if not fixed:
+    assert bool(told) != (fixed or way in OF_LAST)
+    if way in REPEATS:
+        assert expected.shape[1] == REPEATS[way] and any(f"in {REPEATS[way]} steps" in one for one in model.assumptions)
+    if way in OF_LAST:
+        arrays = {"calibration": x, "labels": np.zeros(expected.shape[:2], int)}
+        np.savez(tmp_path / "d.npz", **arrays, other=np.zeros(x.shape[:2], int))
+        path, _ = init(tmp_path / "m.onnx", tmp_path / "d.npz", output=tmp_path / "m.toml")
+        assert 'labels = "labels"' in path.read_text()
+        assert float_reference(model, x[:, :1])[0].shape == expected.shape
+        with pytest.raises(ConfigError, match="model.most_steps: 9; must not be given"):
+            load(tmp_path / "m.onnx", ReadOptions(most_steps=9))
+    elif not fixed:
         assert load(tmp_path / "m.onnx", ReadOptions(most_steps=9)).arrangement.most == 9
         with pytest.raises(
             InputError, match="must have at most 64 steps, of which h is kept on chip; model.most_steps"
         ):
             float_reference(model, np.zeros((1, 65, INPUTS)))
+
+
+@pytest.mark.parametrize("way, fixed, steps", [("unlike", True, "5"), ("unlike", False, "5"), ("as_x", False, "time")])
+def test_a_last_step_that_is_repeated_twice(tmp_path, x, way, fixed, steps):
+    """In as many steps each time: x has others."""
+    exported(tmp_path, x, way, fixed)
+    rule = f"the last step in {steps} steps, behind one in 4; must be in as many; run the parts"
+    with pytest.raises(ModelError, match=rule):
+        load(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])

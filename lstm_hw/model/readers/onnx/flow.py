@@ -12,6 +12,8 @@ from .file import layout_of
 
 TIME, BATCH, FEATURES, ONE, LAYERS, BOTH = "time", "batch", "features", "one", "layers", "directions"
 OF_LAYERS = "directions of all layers"
+Size = tuple[int, tuple[str, ...]]
+"""A number times what axes count: (factor, axes)."""
 ROWS = {f"{first} and {second}": (first, second) for first, second in ((BATCH, TIME), (TIME, BATCH))}
 """Axes that a Reshape made of two: a row for each step of each sequence."""
 
@@ -19,8 +21,8 @@ ROWS = {f"{first} and {second}": (first, second) for first, second in ((BATCH, T
 @dataclass(frozen=True)
 class Flow:
     """A tensor on the way: what its axes count, how many features there are, whether it is the last step only, or, of
-    every direction, that of its end, or h of all steps side by side; and the vector, where that is not what the layer
-    in front gives alone."""
+    every direction, that of its end, or h of all steps side by side; the vector, where that is not what the layer in
+    front gives alone; and how many steps there are, where they are not those of x."""
 
     name: str
     axes: tuple[str, ...]
@@ -29,6 +31,7 @@ class Flow:
     final: bool = False
     all: bool = False
     joined: Joined | None = None
+    steps: int | None = None
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Found:
     steps: int = 0
     functions: tuple[str, str] | None = None
     assumptions: list = field(default_factory=list)
-    repeats: int | None = None
+    repeats: Size | None = None
     repeated: bool = False
     flows: dict = field(default_factory=dict)
     joints: dict = field(default_factory=dict)

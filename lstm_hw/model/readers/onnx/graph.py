@@ -12,7 +12,7 @@ from ...float_model import FloatModel
 from ..options import NO_HEAD, ReadOptions
 from .file import RECURRENT, OnnxFile, attributes_of, name_of
 from .flow import BATCH, BOTH, FEATURES, LAYERS, OF_LAYERS, ONE, TIME, Flow, Found, input_axes
-from .joints import JOINTS, is_complete, is_joint, join, settled
+from .joints import JOINTS, is_complete, is_joint, join, repeats, settled
 from .linear import ACTIVATION_NODES, LINEAR_NODES, linear
 from .moves import both_directions, last_step, repeated, reshaped, squeezed
 from .outcome import outcome
@@ -209,7 +209,8 @@ class OnnxGraph(OnnxFile):
         kind = node.op_type
         if is_joint(self, node, flow):
             return join(node, found, subject)
-        if kind in (*ACTIVATION_NODES, "Tile", "Expand"):
+        again = repeats(node, flow)
+        if kind in ACTIVATION_NODES or again:
             flow = found.alone(flow, subject, kind in ACTIVATION_NODES)
         if kind in RECURRENT:
             return recurrent(self, node, flow, found, subject)
@@ -224,12 +225,12 @@ class OnnxGraph(OnnxFile):
             return squeezed(self, node, flow, subject)
         if kind in ("Gather", "Slice"):
             return last_step(self, node, flow, found, subject)
+        if again and found.layers:
+            return repeated(self, node, flow, found, subject)
         if kind == "Concat" and flow.axes[0] in (ONE, BOTH) and flow.last and node.input[-1] == flow.name:
             if attributes_of(node).get("axis", 0) == 0:  # h of all layers, the last layer's last
                 first = LAYERS if flow.axes[0] == ONE else OF_LAYERS
                 return replace(flow, name=node.output[0], axes=(first, *flow.axes[1:]))
-        if kind in ("Tile", "Expand") and flow.last and found.layers:
-            return repeated(self, node, flow, found, subject)
         flat = kind == "Flatten" and flow.axes[:1] == (BATCH,) and attributes_of(node).get("axis", 1) == 1
         if kind == "Reshape" or flat:
             return reshaped(self, node, flow, found, subject)

@@ -16,7 +16,16 @@ JOINTS = ("Add", "Sub", "Sum", "Mean", "Concat")
 def is_joint(file: OnnxFile, node: Any, flow: Flow) -> bool:
     """Whether a node joins tensors; h of all layers one behind the other is of a stack."""
     of_stack = node.op_type == "Concat" and flow.axes[0] in (ONE, BOTH) and attributes_of(node).get("axis", 0) == 0
-    return node.op_type in JOINTS and len(node.input) > 1 and not of_stack and not file.constants.keys() & node.input
+    several = len(node.input) > 1 and not (of_stack or repeats(node, flow))
+    return node.op_type in JOINTS and several and not file.constants.keys() & node.input
+
+
+def repeats(node: Any, flow: Flow) -> bool:
+    """Whether a node repeats the last step: by itself, or one behind the other."""
+    if node.op_type != "Concat" or not flow.last:
+        return flow.last and node.op_type in ("Tile", "Expand")
+    axis = attributes_of(node).get("axis", 0) % len(flow.axes)
+    return flow.axes[axis] == ONE and len(node.input) > 1 and set(node.input) == {flow.name}
 
 
 def is_complete(file: OnnxFile, node: Any, flow: Flow, found: Found) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ....errors import ModelError
 from ....machine.arrangement import MOST_STEPS
+from ..joined import PARTS
 from .file import OnnxFile, attributes_of, name_of
 from .flow import BATCH, BOTH, FEATURES, LAYERS, OF_LAYERS, ONE, ROWS, TIME, Flow, Found
 from .shapes import as_size, groupings, size_of, sizes_of, spelled
@@ -46,7 +47,7 @@ def last_step(file: OnnxFile, node: Any, flow: Flow, found: Found, subject: str)
         axis, dropped = int(axes[0]) if len(axes) == 1 else 0, False
         at = starts[0] if single and ends[0] >= _END else None
     kept, axis = list(flow.axes), axis % len(flow.axes)
-    if kept[axis] == TIME and at is not None and at == found.lengths.get(TIME, 0) - 1:
+    if kept[axis] == TIME and at is not None and size_of(TIME, flow, found) == as_size(at + 1):
         at = -1
     if at != -1 and not (at == 0 and kept[axis] == ONE) or kept[axis] not in (TIME, LAYERS, ONE):
         rule = "must take the last step of the axis of time, or the last layer's h"
@@ -100,8 +101,11 @@ def _merged(group, flow):
 
 
 def repeated(file: OnnxFile, node: Any, flow: Flow, found: Found, subject: str) -> Flow:
-    """The last step, repeated in as many as there are, for recurrent nodes behind it."""
-    sizes = sizes_of(file, node.input[1], found, subject)
+    """The last step, repeated in as many as x has or in a number of its own, for recurrent nodes behind it."""
+    if node.op_type == "Concat":
+        sizes = [as_size(len(node.input) if axis == ONE else 1) for axis in flow.axes]
+    else:
+        sizes = sizes_of(file, node.input[1], found, subject)
     if sizes == [as_size(1)] * len(flow.axes):
         return replace(flow, name=node.output[0])
     at = flow.axes.index(ONE) if flow.axes.count(ONE) == 1 else -1
@@ -111,25 +115,22 @@ def repeated(file: OnnxFile, node: Any, flow: Flow, found: Found, subject: str) 
             known = (as_size(1), as_size(-1), size_of(axis, flow, found)) if node.op_type == "Expand" else (as_size(1),)
             fits &= sizes[place] in known
     steps = sizes[at] if fits else None
-    fixed = found.lengths.get(TIME)
-    if steps == as_size(1, TIME):
-        count = None
-    elif fits and not steps[1] and 2 <= steps[0] <= MOST_STEPS and fixed in (None, steps[0]):
-        count = steps[0]
-    else:
+    if not fits or steps != as_size(1, TIME) and (steps[1] or not 2 <= steps[0] <= MOST_STEPS):
         what = f"{node.op_type} of {flow.axes} to {[spelled(size) for size in sizes]}"
-        rule = "must repeat the last step in as many steps as x has"
+        rule = f"must repeat the last step in as many steps as x has, or in 2 to {MOST_STEPS}"
         raise ModelError(subject, what, rule)
-    if count is not None and found.repeats not in (None, count):
-        raise ModelError(subject, f"{count} steps behind {found.repeats}", "must be as many as x has")
+    if found.repeats not in (None, steps):
+        found_steps = f"the last step in {spelled(steps)} steps, behind one in {spelled(found.repeats)}"
+        raise ModelError(subject, found_steps, f"must be in as many; {PARTS}")
     if (found.parts[-1].backward or found.direction == b"reverse") and not flow.final:
         rule = "must be Y_h, the last of each direction: of Y the backward direction has just begun"
         raise ModelError(subject, "h of a backward direction of the last step, repeated", rule)
     before = found.chain.taken(subject)  # of the last step, which is the same of each of its repetitions
     found.put(before, repeats=True)
-    found.repeats, found.repeated, found.every_step = count or found.repeats, not before, True
+    found.repeats, found.repeated, found.every_step = steps, not before, True
     axes = tuple(TIME if axis == ONE else axis for axis in flow.axes)
-    return replace(flow, name=node.output[0], axes=axes, last=False, final=False)
+    flow = replace(flow, name=node.output[0], axes=axes, last=False, final=False)
+    return flow if steps[1] else replace(flow, steps=steps[0])
 
 
 def both_directions(file: OnnxFile, used: Sequence, flow: Flow) -> Flow | None:

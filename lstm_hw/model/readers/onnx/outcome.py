@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ....errors import ModelError
 from ....machine.arrangement import Arrangement
-from ...both_ways import in_parts
+from ...both_ways import in_parts, steps_of
 from ...float_model import FloatModel
 from ...functions import USUAL
 from ..joined import behind
@@ -51,9 +51,9 @@ def outcome(file: OnnxFile, flow: Flow, found: Found, options: ReadOptions) -> F
     if found.direction == b"reverse" and not found.steps:
         arrangement = _reverse(file, linear, flow, found, final)
     if found.waits:
-        most = found.repeats or options.most_steps or found.lengths.get(TIME)
-        way = arrangement.reads, arrangement.sends
-        return in_parts(found.parts, linear, mode, most, found.repeats or 0, *way, **said)
+        repeats = found.repeats[0] if found.repeats and not found.repeats[1] else 0
+        said |= steps_of(found.lengths.get(TIME), repeats, options.most_steps)
+        return in_parts(found.parts, linear, mode, reads=arrangement.reads, sends=arrangement.sends, **said)
     if found.steps and found.direction == b"reverse":
         rule = "must be of nodes that read forward: the weights of each step are in the order of x"
         raise ModelError(f"{file.path}: {flow.name}", "h of all steps of a reverse direction", rule)

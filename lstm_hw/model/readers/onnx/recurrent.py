@@ -119,9 +119,9 @@ def recurrent(file: OnnxFile, node: Any, flow: Flow, found: Found, subject: str)
     read = {name for other in file.graph.node for name in other.input} | {o.name for o in file.graph.output}
     if outputs[1] in read and outputs[0] not in read:
         axes = (BATCH, counted, FEATURES) if layout_of(node) else (counted, BATCH, FEATURES)
-        return Flow(outputs[1], axes, units, last=True, final=True)
+        return Flow(outputs[1], axes, units, last=True, final=True, steps=flow.steps)
     axes = (BATCH, TIME, counted, FEATURES) if layout_of(node) else (TIME, counted, BATCH, FEATURES)
-    return Flow(outputs[0], axes, units)
+    return Flow(outputs[0], axes, units, steps=flow.steps)
 
 
 def _directions(attributes, subject):

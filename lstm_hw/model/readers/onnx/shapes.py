@@ -5,14 +5,12 @@ from math import prod
 
 from ....errors import ModelError
 from .file import MAX_NODES, OnnxFile, attributes_of
-from .flow import BOTH, FEATURES, ONE, ROWS, Flow, Found
+from .flow import BOTH, FEATURES, ONE, ROWS, TIME, Flow, Found, Size
 
 MAX_AXES = 8
 """Most elements of a shape."""
 _OF_SHAPES = ("Shape", "Gather", "Slice", "Concat", "Mul", "Equal", "Where", "ConstantOfShape")
 _OF_SHAPES += ("Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity")
-Size = tuple[int, tuple[str, ...]]
-"""A number times what axes count: (factor, axes)."""
 
 
 def as_size(number: int, *axes: str) -> Size:
@@ -30,6 +28,8 @@ def size_of(axis: str, flow: Flow, found: Found) -> Size:
     if axis in ROWS:
         return times([size_of(part, flow, found) for part in ROWS[axis]])
     known = {ONE: 1, BOTH: 2, FEATURES: flow.features, **found.lengths}.get(axis)
+    if axis == TIME:
+        known = flow.steps or known
     return as_size(1, axis) if known is None else as_size(known)
 
 
