@@ -25,6 +25,8 @@ OUTPUT = "y.txt"
 MATRICES = ("x", "h", "bias")
 """Parts of an image by the number under which the memory models count them; whatever else there is has the last."""
 _COUNTED_AS = {"skip": "x"}
+SHORT_CYCLES = 30_000
+"""Cycles from which on a faster simulation is worth what it takes longer to compile."""
 SHARES = 1 << 16
 """The models take shares of cycles as integers of so many."""
 
@@ -120,6 +122,7 @@ def play(
         given=folder,
         seed=seed,
         waves=waves,
+        short=sum((run.counters or {}).get("cycles", SHORT_CYCLES) for run in scenario.runs) < SHORT_CYCLES,
         build_dir=cache,
         timeout=timeout,
         progress=progress,

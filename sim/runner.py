@@ -47,9 +47,11 @@ _VERILATOR_ARGS = [
     "500",  # GCC's time grows faster than a function's length
 ]
 _SMALL_BYTES = 1 << 20
-_SMALL_MAKE = "VM_PARALLEL_BUILDS=0 OPT_FAST=-O1"
-"""What make is told for sources of up to so many bytes: one file of C++ takes half the time of a dozen, which all read
-the same headers; -O1 takes less than -Os, and what Verilator calls slow runs once."""
+_SMALL_MAKE = "VM_PARALLEL_BUILDS=0 VM_USER_CLASSES= OPT_FAST="
+_SMALL_ENVIRONMENT = {"VM_FAST": "verilator"}
+"""What make is told for sources of up to so many bytes: one file of C++, cocotb's ``verilator.cpp`` in it, takes half
+the time of a dozen, which all read the same headers; -O1 takes less than -Os, and what Verilator calls slow runs
+once."""
 GIVEN = "given"
 """What a simulation calls the folder whose files Verilog opens."""
 SILENCE_S = 900.0
@@ -102,6 +104,7 @@ def run_bench(
     waves: bool = False,
     public: str = "top",
     timing: bool = False,
+    short: bool = False,
     build_dir: str | os.PathLike | None = None,
     timeout: float = SILENCE_S,
     progress: Callable[[int, int], None] | None = None,
@@ -137,6 +140,8 @@ def run_bench(
         makes the simulation several times slower. Icarus shows all.
     timing : bool
         Under Verilator, honour delays in the Verilog.
+    short : bool
+        The run is of some ten thousand cycles at most: Verilator's C++, if small, is compiled without optimisation.
     build_dir : path-like, optional
         Instead of ``build/sim``.
     timeout : float
@@ -172,7 +177,9 @@ def run_bench(
     root = Path(build_dir or "build/sim").resolve()
 
     started = time.monotonic()
-    design = _compiled(root / "cache", sources, toplevel, simulator, dict(parameters or {}), waves, public, timing)
+    design = _compiled(
+        root / "cache", sources, toplevel, simulator, dict(parameters or {}), waves, public, timing, short
+    )
     build_seconds = time.monotonic() - started
 
     settings = [design.name, test_module, sorted(extra_env.items()), list(plusargs), testcase, seed, waves]
@@ -219,7 +226,7 @@ def tool_versions(simulator: str) -> dict[str, str]:
     return {**found, **packages, "Python": sys.version}
 
 
-def _compiled(cache, sources, toplevel, simulator, parameters, waves, public, timing):
+def _compiled(cache, sources, toplevel, simulator, parameters, waves, public, timing, short):
     """Return the folder of the compiled design, compiling it if no run before has."""
     build = {
         "hdl_toplevel": toplevel,
@@ -230,7 +237,8 @@ def _compiled(cache, sources, toplevel, simulator, parameters, waves, public, ti
         "always": True,
     }
     versions, texts = tool_versions(simulator), [source.read_text(errors="surrogateescape") for source in sources]
-    make = _SMALL_MAKE if simulator == "verilator" and sum(map(len, texts)) <= _SMALL_BYTES else ""
+    small = simulator == "verilator" and sum(map(len, texts)) <= _SMALL_BYTES
+    make = f"{_SMALL_MAKE}{'-O0' if short else '-O1'}" if small else ""
     follows = {
         "tools": versions,
         "folder of cocotb": str(cocotb_tools.config.libs_dir),  # the program loads libraries from there
@@ -274,6 +282,7 @@ def _verilator_args(waves, public, timing):
 def _compile_verilator(work, log, build, sources, public, make, cache, follows):
     toplevel, extra, environment = build["hdl_toplevel"], [], tools.verilator_environment()
     environment["MAKEFLAGS"] += f" {make}"
+    environment |= _SMALL_ENVIRONMENT if make else {}
     if public == "top":
         extra = [work / "public.vlt"]
         extra[0].write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')

@@ -37,7 +37,7 @@ def test_a_host_sees_why_a_self_test_failed_and_uses_the_engine_all_the_same(tmp
         "cycles": None,
     }
     extra_env = {"LSTM_HW_HOST_DESIGN": json.dumps(settings)}
-    result = run_bench(files, host_design.NAME, "sim.bench_host_design", timeout=300, extra_env=extra_env)
+    result = run_bench(files, host_design.NAME, "sim.bench_host_design", short=True, timeout=300, extra_env=extra_env)
     assert result.tests == ("a_host_loads_and_runs_the_engine",)
 
 

@@ -97,5 +97,6 @@ def session(
         )
     )
     environment = {"LSTM_HW_JOB": str(job)}
-    run_bench([verilog], "lstm_engine", "tests.host.c_bench", simulator=simulator, timeout=500, extra_env=environment)
+    options = {"short": True, "timeout": 500, "extra_env": environment}
+    run_bench([verilog], "lstm_engine", "tests.host.c_bench", simulator=simulator, **options)
     return [line.split() for line in output.read_text().splitlines()]

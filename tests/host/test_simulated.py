@@ -36,9 +36,8 @@ def vectors_of(folder, project, x, cut):
 def bench(folder, project, x, cut, testcase=None):
     """Run the bench of the driver with some inputs (N, T, Lx)."""
     environment = vectors_of(folder, project, x, cut)
-    return run_bench(
-        [project.verilog], "lstm_engine", "sim.bench_host", extra_env=environment, testcase=testcase, timeout=600
-    )
+    options = {"extra_env": environment, "testcase": testcase, "short": True, "timeout": 600}
+    return run_bench([project.verilog], "lstm_engine", "sim.bench_host", **options)
 
 
 def test_digits(tmp_path):
@@ -83,7 +82,7 @@ def test_through_the_uart_of_a_board(tmp_path):
     (tmp_path / "flash").write_bytes(flash_image.flash_image(other.firmware, memory_bytes))
     settings |= {"flash": str(tmp_path / "flash"), "flash_base": flash_image.ADDRESS}
     environment = vectors_of(tmp_path, other, x, 1) | {"LSTM_HW_UART": json.dumps(settings)}
-    run_bench(sources, host_design.NAME, "sim.bench_host_uart", extra_env=environment, timeout=600)
+    run_bench(sources, host_design.NAME, "sim.bench_host_uart", extra_env=environment, short=True, timeout=600)
 
 
 def test_sequences_side_by_side_over_two_ports(tmp_path):

@@ -14,7 +14,9 @@ TESTS = {"delivers_all_beats", "ends_at_an_error", "stops_in_any_cycle"}
 
 def bench(folder, simulator, parameters, **options):
     verilog = write_verilog(folder / "load_unit.v", LoadUnit(**parameters), "load_unit")
-    return run_bench([verilog], "load_unit", "sim.bench_load_unit", simulator=simulator, timeout=300, **options)
+    return run_bench(
+        [verilog], "load_unit", "sim.bench_load_unit", simulator=simulator, short=True, timeout=300, **options
+    )
 
 
 PLAIN = {"address_bits": 64, "data_bits": 64}

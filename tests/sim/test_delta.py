@@ -86,7 +86,7 @@ def test_aborts(tmp_path):
     scenario.save(tmp_path / "scenario")
     verilog = write_verilog(tmp_path / "lstm_engine.v", Top(plan.config), "lstm_engine")
     environment = {"LSTM_HW_SCENARIO": str(tmp_path / "scenario")}
-    run_bench([verilog], "lstm_engine", "sim.bench_abort", timeout=500, extra_env=environment)
+    run_bench([verilog], "lstm_engine", "sim.bench_abort", short=True, timeout=500, extra_env=environment)
 
 
 def test_engines_without_lists_have_nothing_of_them(tmp_path):

@@ -170,7 +170,8 @@ def bench(folder, scenario, name, simulator="verilator", **more):
     scenario.save(folder / "scenario")
     environment = {"LSTM_HW_SCENARIO": str(folder / "scenario"), **more}
     verilog = emitted(folder, scenario)
-    run_bench([verilog], "lstm_engine", name, simulator=simulator, timeout=500, extra_env=environment)
+    options = {"short": True, "timeout": 500, "extra_env": environment}
+    run_bench([verilog], "lstm_engine", name, simulator=simulator, **options)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
