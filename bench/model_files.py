@@ -83,14 +83,14 @@ def amplifier_json(given: dict[str, np.ndarray], **changed: object) -> bytes:
     return json.dumps({"model_data": said, "state_dict": {n: v.tolist() for n, v in given.items()}}).encode()
 
 
-def rtneural_json(given: dict[str, np.ndarray], **changed: object) -> bytes:
-    """A file of RTNeural."""
+def rtneural_json(given: dict[str, np.ndarray], activation: str = "", **changed: object) -> bytes:
+    """A file of RTNeural, with an activation of its dense layer."""
     layers = [
         {"type": "lstm", "activation": "tanh", "shape": [None, None, HIDDEN], "weights": [w_x.T, w_h.T, b + more]}
         for w_x, w_h, b, more in layers_of(given)
     ]
     weights = [given["head.weight"].T, given["head.bias"]]
-    layers.append({"type": "dense", "activation": "", "shape": [None, None, OUTPUTS], "weights": weights})
+    layers.append({"type": "dense", "activation": activation, "shape": [None, None, OUTPUTS], "weights": weights})
     for layer in layers:
         layer["weights"] = [array.tolist() for array in layer["weights"]]
     return json.dumps({"in_shape": [None, None, INPUTS], "layers": layers, **changed}).encode()
@@ -228,7 +228,8 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
     LSTMs, and ``reshape`` is the shape of h of all steps that it reads. ``peepholes`` (3, H) are those of all LSTMs,
     ``projection`` (H, H) and (H) the matrix and bias of their projections. With ``rnn``, an activation, the candidates
     of the LSTMs are plain RNNs. With ``both`` layers are of two directions: the backward one has the weights of the
-    other with their signs changed. ``merge_outputs`` is theirs.
+    other with their signs changed. ``merge_outputs`` is theirs. ``softmax`` is the beta of one that ends the
+    file.
     """
     import flatbuffers
     import tflite as t
@@ -353,6 +354,11 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
         operator(2, [flow], [flat], t.BuiltinOptions.ReshapeOptions, options)
         flow = flat
     output = dense(flow, [head], shape[:1] if shape else (1, 5))
+    if "softmax" in changed:
+        t.SoftmaxOptionsStart(builder)
+        t.SoftmaxOptionsAddBeta(builder, changed["softmax"])
+        options, flow, output = t.SoftmaxOptionsEnd(builder), output, tensor((1, 5, len(head[1])))
+        operator(3, [flow], [output], t.BuiltinOptions.SoftmaxOptions, options)
 
     tensors_at = vector(t.SubGraphStartTensorsVector, tensors, builder.PrependUOffsetTRelative)
     inputs_at = vector(t.SubGraphStartInputsVector, [first], builder.PrependInt32)
@@ -369,6 +375,7 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
         changed.get("code", t.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM),
         t.BuiltinOperator.FULLY_CONNECTED,
         t.BuiltinOperator.RESHAPE,
+        t.BuiltinOperator.SOFTMAX,
     ):
         t.OperatorCodeStart(builder)
         t.OperatorCodeAddBuiltinCode(builder, code)

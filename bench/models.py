@@ -2,13 +2,20 @@
 
 Every model file of a folder that has ``NAME.expected.npz`` beside it (``x``, sequences by steps by inputs, and the
 outputs ``y`` of the framework) is read and compared: the float model with the framework's outputs, the integer
-reference with weights of 16 and 8 bits with the float model, and the cycles of a step by the exact model of the engine
-with 64 lanes. What a file does not say stands in ``options.toml`` of the folder, a table a file::
+reference with weights of 16 and 8 bits with the float model, the first steps with the simulated Verilog, bit for bit,
+and the cycles of a step by the exact model of the engine with 64 lanes. Outputs are compared behind a softmax that ends
+the file, which the engine leaves out. What a file does not say stands in ``options.toml`` of the folder, a table a
+file, and in that a table, with all keys of its own, for each other array that the float model is compared with::
 
     ["policy.pt"]
-    prefix = "memory"           # and the other keys of [model], as input_scale and output_scale
-    expected = "first_linear"   # array to compare with; y without it
-    rate = 48000                # steps a second that must be met
+    prefix = "memory"                  # and the other keys of [model], as input_scale and output_scale
+    features = ["x0", "abs(x0, x1)"]   # of x, which the host computes: data.features
+    expected = "actions"               # array to compare with; y without it
+    rate = 48000                       # steps a second that must be met
+
+    ["policy.pt".first_linear]         # the array first_linear is compared with what these keys read
+    prefix = "memory"
+    head_prefix = "actor.0"
 
 A file that cannot be read has a row that says why. Without a folder the models of the examples are taken, and one of
 each kind of network that none of them is, with random weights of a fixed seed.
@@ -17,6 +24,7 @@ each kind of network that none of them is, with random weights of a fixed seed.
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -25,6 +33,7 @@ from lstm_hw.campaign import run_tasks
 from lstm_hw.errors import ConfigError, LstmHwError
 from lstm_hw.machine.arrangement import Arrangement
 from lstm_hw.model.both_ways import Part, in_parts
+from lstm_hw.model.features import features
 from lstm_hw.model.float_model import DenseWeights, FloatModel, GruWeights, LstmWeights, PlainWeights
 from lstm_hw.model.load import LOADERS, load
 from lstm_hw.model.readers.joined import Joined
@@ -49,37 +58,71 @@ STEPS = 512
 """Most steps of a sequence that the integer reference plays."""
 
 
-def rows_of(path: Path, given: dict) -> Iterator[Row]:
-    """Rows of a model file with expected outputs beside it."""
-    known = {field.name for field in fields(ReadOptions)} | {"expected", "rate"}
-    if unknown := given.keys() - known:
-        raise ConfigError(f"{OPTIONS}: {path.name}: {min(unknown)}", "unknown key", f"must be one of {sorted(known)}")
-    said = {key: value for key, value in given.items() if key not in ("expected", "rate")}
-    options = ReadOptions(**{key: tuple(v) if isinstance(v, list) else v for key, v in said.items()})
+SIMULATED = 8
+"""Steps that the Verilog is simulated for; so many as a sequence must have where these are more."""
+KEYS = ("features", "expected", "rate")
+"""Of a table of a file, beside those of [model]."""
+
+
+def rows_of(path: Path, given: dict, simulate: bool = True) -> Iterator[Row]:
+    """Rows of a model file with expected outputs beside it, and of its simulated Verilog."""
+    known = {*(field.name for field in fields(ReadOptions)), *KEYS}
+    others = {key: table for key, table in given.items() if isinstance(table, dict) and key not in known}
+    said = {key: value for key, value in given.items() if key not in others}
+    for table in (said, *others.values()):
+        if unknown := table.keys() - known:
+            subject = f"{OPTIONS}: {path.name}: {min(unknown)}"
+            raise ConfigError(subject, "unknown key", f"must be one of {sorted(known)}")
+    read = yield from _compared(path, path.name, said)
+    for name, table in others.items():
+        yield from _compared(path, f"{path.name}/{name}", {"expected": name} | table)
+    if read is not None:
+        model, x = read
+        yield from _numbers(path.name, model, x[:, :STEPS], said.get("rate"))
+        if simulate:
+            yield _verilog(path.name, model, x)
+
+
+def _compared(path, config, said):
+    """Rows of what is read and compared with an array of expected outputs; returns model and x, or None."""
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items() if key not in KEYS}
     try:
-        model = load(path, options)
+        model = load(path, ReadOptions(**options))
     except LstmHwError as error:
-        yield Row("read", path.name, None, f"refused: {error}", None, path.suffix)
-        return
+        yield Row("read", config, None, f"refused: {error}", None, path.suffix)
+        return None
     file = NpzFile(path.with_name(path.name + EXPECTED))
     x = np.asarray(file.read("x"), dtype=np.float64)
-    wanted = np.asarray(file.read(given.get("expected", "y")), dtype=np.float64)
+    wanted = np.asarray(file.read(said.get("expected", "y")), dtype=np.float64)
     sizes = "-".join(map(str, (model.input_size, *model.hidden_sizes, *(layer.output_size for layer in model.linear))))
-    yield Row("layers", path.name, len(model.layers), sizes, None, "; ".join((path.suffix, *model.assumptions)))
+    yield Row("layers", config, len(model.layers), sizes, None, "; ".join((path.suffix, *model.assumptions)))
     try:
-        outputs, _ = float_reference(model, x)
+        x = features(x, said["features"]) if "features" in said else x
+        outputs = model.as_framework(float_reference(model, x)[0])
     except LstmHwError as error:  # the expected x is not what the model takes
-        yield Row("float_error", path.name, None, f"refused: {error}", None, path.suffix)
-        return
+        yield Row("float_error", config, None, f"refused: {error}", None, path.suffix)
+        return None
     if outputs.ndim == wanted.ndim + 1:  # the framework gives the last step alone
         outputs = outputs[:, -1]
-    if outputs.shape != wanted.shape:
-        found = f"outputs {outputs.shape}, where {wanted.shape} are expected"
-        yield Row("float_error", path.name, None, found, None, "float model against the framework")
-    else:
-        error = float(np.abs(outputs - wanted).max())
-        yield Row("float_error", path.name, error, "at most, of an output", None, "float model against the framework")
-    yield from _numbers(path.name, model, x[:, :STEPS], given.get("rate"))
+    error, unit = None, f"outputs {outputs.shape}, where {wanted.shape} are expected"
+    if outputs.shape == wanted.shape:
+        error, unit = float(np.abs(outputs - wanted).max()), "at most, of an output"
+    yield Row("float_error", config, error, unit, None, "float model against the framework")
+    return model, x
+
+
+def _verilog(name, model, x):
+    """Whether the simulated Verilog has the bits and cycles of the integer reference in the first steps."""
+    steps = max(SIMULATED, model.arrangement.steps, model.arrangement.least)
+    config = _config(model, simulate={"simulator": "icarus"})
+    with TemporaryDirectory() as folder:
+        project = convert(config, model=model, calibration=x, x=x[:1, :steps], output=folder, progress=progress)
+        try:
+            ran, unit = project.simulate(), "every bit and cycle of the integer reference and the interpreter"
+        except LstmHwError as error:
+            ran, unit = None, f"refused: {error}"
+    source = f"Icarus, {min(steps, x.shape[1])} steps"
+    return Row("verilog_exact", name, None if ran is None else 1, unit, None, source)
 
 
 SIZES = (8, 32, 4)
@@ -156,15 +199,19 @@ def example_rows(name: str) -> Iterator[Row]:
     yield from _numbers(name, project.model, project.x[:64], None)
 
 
+def _config(model, **sections):
+    data = {"data": {"random": 1}, "model": {"path": model.source}, "name": "models"}
+    return ProjectConfig.from_dict({**data, **ENGINE, **sections}, "models")
+
+
 def _numbers(name, model, x, rate):
     """Errors of the integer reference, and cycles."""
-    expected, _ = float_reference(model, x)
-    data = {"data": {"random": 1}, "model": {"path": model.source}, "name": "models"}
-    config = ProjectConfig.from_dict({**data, **ENGINE}, "models")
+    expected = model.as_framework(float_reference(model, x)[0])
+    config = _config(model)
     for width in WIDTHS:
         quantize = {"weight_bits": width}
         project = convert(config, model=model, calibration=x, quantize=quantize, progress=progress)
-        error = project.predict(x) - expected
+        error = model.as_framework(project.predict(x)) - expected
         source = f"integer reference, {x.shape[0]} x {x.shape[1]} steps"
         yield Row("mean_error", f"{name}/{width}", float(np.abs(error).mean()), "of an output", None, source)
         power = float((expected**2).sum())
@@ -189,7 +236,7 @@ def _numbers(name, model, x, rate):
 def rows(task: dict) -> list[dict]:
     """Rows of an example, of a kind of network, or of a file of a folder; a task."""
     if "path" in task:
-        found = rows_of(Path(task["path"]), task["given"])
+        found = rows_of(Path(task["path"]), task["given"], task["simulate"])
     else:
         found = example_rows(task["example"]) if "example" in task else network_rows(task["network"])
     return [asdict(row) for row in found]
@@ -197,15 +244,18 @@ def rows(task: dict) -> list[dict]:
 
 @command(RESULT)
 @click.option("--models", type=click.Path(exists=True, file_okay=False), help="Folder of model files.")
+@click.option(
+    "--simulate/--no-simulate", default=True, show_default=True, help="The first steps of the files' Verilog."
+)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at a time.")
-def main(models, jobs):
+def main(models, simulate, jobs):
     """Read published models, and print errors at 16 and 8 bits and cycles a step."""
     tasks = [*({"example": name} for name in EXAMPLES), *({"network": name} for name in networks())]
-    tasks = tasks if models is None else _tasks(models)
+    tasks = tasks if models is None else _tasks(models, simulate)
     return [Row(**row) for found in run_tasks(rows, tasks, jobs=jobs, label="models") for row in found]
 
 
-def _tasks(models):
+def _tasks(models, simulate):
     """A task a file of a folder."""
     folder = Path(models)
     given = (
@@ -219,7 +269,7 @@ def _tasks(models):
         raise ConfigError(folder, "no model file", f"must hold files with NAME{EXPECTED} beside them")
     if missing := given.keys() - {path.name for path in files}:
         raise ConfigError(f"{folder / OPTIONS}: {min(missing)}", "no such model", "must name files of the folder")
-    return [{"path": str(path.resolve()), "given": given.get(path.name, {})} for path in files]
+    return [{"path": str(path.resolve()), "given": given.get(path.name, {}), "simulate": simulate} for path in files]
 
 
 if __name__ == "__main__":

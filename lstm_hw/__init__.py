@@ -13,6 +13,7 @@ _HOMES = {
     "convert": ".project.api",
     "load": ".project.api",
     "load_hardware": ".project.api",
+    "features": ".model.features",
     "load_model": ".project.given",
     "Project": ".project.api",
     "ProjectConfig": ".project.settings",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import lstm_hw
 from lstm_hw import progress
 from lstm_hw.cli import main, steps
 from lstm_hw.errors import LstmHwError
@@ -17,6 +18,7 @@ from lstm_hw.model.reference import float_reference
 from lstm_hw.model.store import write_tensors
 from lstm_hw.project import flow
 from lstm_hw.project.api import convert
+from lstm_hw.project.board import read_inputs
 from lstm_hw.project.keys import SECTION_CLASSES
 from tests.projects import both_ways, tensors, write_project
 
@@ -450,6 +452,28 @@ def test_init_writes_a_project_that_says_what_was_found(tmp_path, monkeypatch):
     np.savez(tmp_path / "no.npz", a=np.zeros((3, 2, 5)))
     line = fails(call("init", "model.safetensors", "--calibration", "no.npz", "--force"))
     assert line == "no.npz: a (3, 2, 5); must hold an array (sequences, steps, 3) of typical inputs"
+
+
+def test_init_with_features(tmp_path):
+    """The npz file holds what they are of; the project reads them, and says who computes them."""
+    write_project(tmp_path)
+    model, data, written = tmp_path / "model.safetensors", tmp_path / "iq.npz", tmp_path / "iq.toml"
+    x = np.random.default_rng(1).uniform(-1, 1, (4, 3, 2))
+    np.savez(data, x=x)
+    names = ("x1", "abs(x0, x1)", "sin(x0, x1)^2")
+    asked = ["init", model, "--output", written, *(part for name in names for part in ("--feature", name))]
+    assert "must be given with --calibration, whose inputs it reads" in fails(call(*asked)) and not written.exists()
+    assert "data.features: 2 features; must be the 3 inputs" in fails(call(*asked[:-2], "--calibration", data))
+    assert call(*asked, "--calibration", data).exit_code == 0
+    notes = []
+    project = lstm_hw.convert(written, note=notes.append)
+    np.testing.assert_array_equal(project.x, lstm_hw.features(x, names))
+    told = "data.features: x1, abs(x0, x1), sin(x0, x1)^2 are computed by the host"
+    assert any(note.startswith(told) for note in notes)
+    assert any(note.startswith(told) for note in project.assumptions)
+    np.testing.assert_array_equal(read_inputs(data, None, "2", names), lstm_hw.features(2 * x, names))
+    line = fails(call("init", model, "--calibration", data, "--output", written, "--force"))
+    assert line.endswith("must hold an array (sequences, steps, 3) of typical inputs")
 
 
 def test_a_bare_model_in_one_command_and_run(tmp_path, monkeypatch):

@@ -114,6 +114,9 @@ def selftest(image: str | None, timeout: float, board: bool, **where: Any) -> No
     "--input", "source", type=click.Path(), required=True, help="npz file with inputs (sequences, steps, inputs)."
 )
 @click.option("--scale", help="What its values are multiplied by: a number, or an array of one.")
+@click.option(
+    "--feature", "features", multiple=True, help="What the model reads of them, as abs(x0, x1)^2; once for each input."
+)
 @click.option("--array", help="Its array; x, or the only one, without it.")
 @click.option(
     "--output", "-o", type=click.Path(), help="npz file for the outputs, array y; they are printed without it."
@@ -125,6 +128,7 @@ def predict(
     source: str,
     array: str | None,
     scale: str | None,
+    features: tuple[str, ...],
     output: str | None,
     loaded: bool,
     **where: Any,
@@ -134,7 +138,7 @@ def predict(
 
     from ..project import board
 
-    x = board.read_inputs(source, array, scale)
+    x = board.read_inputs(source, array, scale, features)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with open_device(image, timeout, where) as opened, progress("predict") as told:

@@ -91,6 +91,12 @@ Examples:
 @click.argument("model", type=click.Path())
 @click.option("--calibration", type=click.Path(), help="npz file with inputs (sequences, steps, inputs).")
 @click.option("--output", type=click.Path(), help="The project file; NAME.toml in the current folder without it.")
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    help="What the model reads of them, as abs(x0, x1)^2, computed by the host; once for each input of the model.",
+)
 @click.option("--part", help="FPGA that the engine has to fit.")
 @click.option("--board", help="Board that the engine has to fit.")
 @click.option(
@@ -114,6 +120,13 @@ Examples:
     type=click.Choice(["none", "relu", "elu", "sigmoid", "tanh"]),
     multiple=True,
     help="What follows a linear layer of a state_dict, which cannot say it; once for each.",
+)
+@click.option(
+    "--head-input",
+    "head_inputs",
+    type=click.Choice(["h", "h + x", "h, x", "x, h"]),
+    multiple=True,
+    help="What a linear layer of a state_dict reads, h being what is in front of it; once for each.",
 )
 @click.option(
     "--front-prefix", multiple=True, help="As --head-prefix, of a linear layer in front of the LSTM; once for each."
@@ -142,6 +155,7 @@ Examples:
 def init(
     model: str,
     calibration: str | None,
+    features: tuple[str, ...],
     output: str | None,
     part: str | None,
     board: str | None,
@@ -156,7 +170,7 @@ def init(
     from ..project import start
 
     target = {"part": part, "board": board}
-    path, notes = start.init(model, calibration, output, target, force, start.ReadOptions(**said))
+    path, notes = start.init(model, calibration, output, target, force, start.ReadOptions(**said), features)
     say(notes)
     wrote(path)
     click.echo(f"next: lstm-hw run {path}")

@@ -16,7 +16,7 @@ from ..errors import ConfigError, ModelError
 from ..machine.arrangement import LAST, PLAIN, WAITS, Arrangement, directions_of
 from ..machine.config import CELL_SUMS, GATES, PEEPHOLES
 from ..machine.isa import ACTIVATIONS
-from .functions import SIGMOIDS, TANHS, USUAL
+from .functions import LEFT_OUT, SIGMOIDS, TANHS, USUAL
 from .sources import check_sources, read_size
 
 HEAD = "head"
@@ -455,6 +455,8 @@ class FloatModel:
         What stands for sigmoid and for tanh in all cells, of :data:`.functions.SIGMOIDS` and :data:`.functions.TANHS`.
     arrangement : Arrangement
         How x of the network reaches the layers, and how outputs of the network come from those of the last one.
+    left_out : str
+        What stands behind the outputs in the file and is no part of the model, of :data:`.functions.LEFT_OUT`.
 
     Raises
     ------
@@ -472,8 +474,11 @@ class FloatModel:
     dense: tuple[DenseWeights, ...] = ()
     functions: tuple[str, str] = USUAL
     arrangement: Arrangement = PLAIN
+    left_out: str = ""
 
     def __post_init__(self):
+        if self.left_out not in LEFT_OUT:
+            raise ModelError(f"{self.source}: left_out", repr(self.left_out), f"must be one of {', '.join(LEFT_OUT)}")
         object.__setattr__(self, "functions", tuple(self.functions))
         for name, known, usual in zip(self.functions, (SIGMOIDS, TANHS), USUAL, strict=True):
             if name not in known:
@@ -511,6 +516,11 @@ class FloatModel:
             raise ModelError(
                 f"{self.source}: skip", "in front of the head", "must be in the head, the last linear layer"
             )
+
+    def as_framework(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs (..., O), in real numbers, as the file's own network gives them: behind a softmax that was left
+        out."""
+        return LEFT_OUT[self.left_out](outputs)
 
     def with_skip(self, skip: np.ndarray) -> "FloatModel":
         """The same model, which has a head, with a matrix (O, Lx) of inputs that are added to its outputs."""

@@ -21,6 +21,18 @@ def _line(slope, offset, low):
     return lambda x: np.clip(slope * np.asarray(x) + offset, low, 1.0)
 
 
+def _logsoftmax(y):
+    shifted = y - y.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+LEFT_OUT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "": lambda y: y,
+    "softmax": lambda y: np.exp(_logsoftmax(y)),
+    "logsoftmax": _logsoftmax,
+}
+"""What may stand behind the outputs of a network in its file and is left out, since the largest output stays the
+largest -> the function, of the last axis."""
 SIGMOIDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sigmoid": sigmoid,
     "hard5": _line(1 / 5, 0.5, 0.0),  # hard_sigmoid of Keras 2

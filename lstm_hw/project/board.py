@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..host.image import FirmwareImage
 from ..host.link import Line, Link, SerialLine, SocketLine
 from ..host.protocol import FLASH_DOC, REASON_DOC, TestState
 from ..host.transport import Transport
+from ..model.features import features
 from ..reading import NpzFile
 
 BAUD, FAST = 115_200, 1_000_000
@@ -139,7 +140,9 @@ def tested(where: dict[str, Any], timeout: float) -> str:
     return f"{transport.name}: the board's self-test passed, {vectors}, {cycles} cycles in the last run"
 
 
-def read_inputs(path: str | os.PathLike, name: str | None, scale: str | None = None) -> np.ndarray:
+def read_inputs(
+    path: str | os.PathLike, name: str | None, scale: str | None = None, names: Sequence[str] = ()
+) -> np.ndarray:
     """Inputs (N, T, Lx) from an npz file.
 
     Parameters
@@ -149,6 +152,8 @@ def read_inputs(path: str | os.PathLike, name: str | None, scale: str | None = N
         Of the array; ``x``, or the only one, without it.
     scale : str, optional
         A number, or the name of an array of one, that the values are multiplied by.
+    names : sequence of str
+        Features of them that are the model's inputs; see :func:`~lstm_hw.model.features.features`.
 
     Raises
     ------
@@ -164,7 +169,8 @@ def read_inputs(path: str | os.PathLike, name: str | None, scale: str | None = N
     if x.dtype.kind not in "iuf" or x.ndim != 3:
         rule = "must be real numbers (sequences, steps, inputs), or (steps, inputs) of one sequence"
         raise InputError(f"{path}: {name}", f"shape {x.shape} of {x.dtype}", rule)
-    return x if scale is None else x.astype(np.float64) * _scale(file, scale)
+    x = x if scale is None else x.astype(np.float64) * _scale(file, scale)
+    return features(x, names, f"{path}: {name}") if names else x
 
 
 def _scale(file, scale):

@@ -109,7 +109,14 @@ class Given:
     @property
     def _assumed_data(self):
         section = self.config.data
-        if self._data is not None or section is None or section.random is None:
+        if self._data is not None or section is None:
+            return ()
+        if section.features is not None:
+            return (
+                f"data.features: {', '.join(section.features)} are computed by the host: x of the engine, of predict "
+                "and of a device are these",
+            )
+        if section.random is None:
             return ()
         return (
             f"data.random: inputs are random, within {section.peak:g}; formats and errors say nothing of real data",

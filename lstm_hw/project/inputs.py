@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from ..errors import ConfigError, InputError
+from ..model.features import check_count, features
 from ..reading import NpzFile
 from .dataset import Dataset, check_inputs
 from .keys import DataSection
@@ -51,13 +52,13 @@ def inputs_of(section: DataSection, path: str | os.PathLike | None, inputs: int)
         scale = float(file.read(scale))
         if not np.isfinite(scale):
             raise InputError(f"{file.path}: {section.input_scale}", scale, "must be finite")
-    x, labels = file.read(section.x), None
+    labels = None
     if section.labels is not None:
         labels = file.read(section.labels)[: section.images]
     try:
         return Dataset(
-            _scaled(file.read(section.calibration), scale),
-            _scaled(x[: section.images], scale),
+            _real(file, section, section.calibration, scale),
+            _real(file, section, section.x, scale, section.images),
             labels,
             section.metric,
             section.threshold,
@@ -73,10 +74,12 @@ def _check_headers(file, section, inputs):
         if isinstance(name, str) and name not in file.names:
             rule = f"must be one of its arrays: {', '.join(file.names) or 'none'}"
             raise InputError(f"data.{key}", f"{name!r}, which {file.path} does not hold", rule)
+    if section.features is not None:
+        check_count(section.features, inputs)
     headers = {name: file.header(name) for name in (section.calibration, section.x)}
     for name, (shape, dtype) in headers.items():
         check_inputs(f"{file.path}: {name}", shape, dtype)
-        if shape[2] != inputs:
+        if section.features is None and shape[2] != inputs:
             rule = f"must be (sequences, steps, {inputs}), as the model has inputs"
             raise InputError(f"{file.path}: {name}", f"shape {shape}", rule)
     x = headers[section.x][0]
@@ -94,6 +97,8 @@ def _check_headers(file, section, inputs):
             raise InputError(subject, f"shape {shape} of {dtype}", "must be one finite number")
 
 
-def _scaled(values, scale):
-    """Stored inputs as real ones (float64): products of small integer types would wrap in their own type."""
-    return values.astype(np.float64) * scale
+def _real(file, section, name, scale, count=None):
+    """Stored inputs as real ones (float64), or their features: products of small integer types would wrap in their own
+    type."""
+    x = file.read(name)[:count].astype(np.float64) * scale
+    return x if section.features is None else features(x, section.features, f"{name}: data.features")

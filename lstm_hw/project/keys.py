@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from ..errors import ConfigError
 from ..machine.config import MAX_CONTEXTS, MAX_ROWS, EngineConfig
 from ..machine.parts import BOARDS, PARTS, Part, part_of
+from ..model.features import parse as parse_features
 from ..model.quant_config import QuantConfig
 from ..model.readers.options import ReadOptions
 from ..plan.schedules import AUTO, OPTIONS, SCHEDULES
@@ -61,6 +62,11 @@ class ModelSection:
         None,
         "what follows the head, or a list with one for each linear layer, where the file cannot say it: none, relu, "
         "elu, sigmoid or tanh",
+    )
+    head_inputs: str | tuple[str, ...] | None = _key(
+        None,
+        "what the head reads, or a list with one for each linear layer, where a file of tensors does not say it: h, "
+        "which the LSTM or the linear layer in front gives, or as residual 'h + x', 'h, x' or 'x, h'",
     )
     initial_state: str | tuple[str, ...] | None = _key(
         None,
@@ -350,9 +356,18 @@ class DataSection:
         f"what the labels say: {'; '.join(f'{name}: {doc}' for name, doc in METRICS.items())}; without it what model "
         "and labels leave, told, or an error",
     )
-    threshold: float | None = _key(None, "of the metric threshold; 0 without it, where a logit says yes as much as no")
+    threshold: float | None = _key(
+        None,
+        "of the metric threshold; 0 without it, where a logit says yes as much as no, but must be given where the "
+        "model's file ends in a softmax",
+    )
     calibration: str = _key("calibration", "array of inputs that number formats are chosen from")
     input_scale: float | str = _key(1.0, "factor from stored to real inputs: a number, or the array that holds it")
+    features: tuple[str, ...] | None = _key(
+        None,
+        "what the model's inputs are, of the arrays' times that factor, which the host computes before the engine: "
+        "x0, abs(x0, x1), sin(x0, x1), cos(x0, x1), and powers as abs(x0, x1)^3; the arrays' own without it",
+    )
     images: int | None = _key(None, "test sequences to use; all without it")
     random: int | None = _key(
         None, "instead of a file so many random sequences: cycles and agreement are real, errors mean nothing"
@@ -368,6 +383,11 @@ class DataSection:
                 if self.path is None
                 else ConfigError("data.random", self.random, "must not be given beside data.path")
             )
+        if self.features is not None:
+            if self.random is not None:
+                rule = "must not be given beside data.random, whose inputs are the model's"
+                raise ConfigError("data.features", list(self.features), rule)
+            parse_features(self.features, "data.features")
         _check(
             "data",
             self,

@@ -148,7 +148,8 @@ class Quantised(Given):
         Returns
         -------
         array
-            (N, O), (N, T, O) or (N, T, H), as the model has its head on the last step, on every step or not at all.
+            (N, O), (N, T, O) or (N, T, H), as the model has its head on the last step, on every step or not at all; in
+            front of a softmax that ends the model's file, behind which ``model.as_framework`` gives them.
 
         Warns
         -----

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import ConfigError, InputError
 from ..model.float_model import FloatModel
+from ..model.functions import LEFT_OUT
 
 METRICS = {
     "argmax": "the largest output is at the label, a class from 0",
@@ -31,6 +32,8 @@ class Metric:
         Of the metric of that name.
     assumption : str or None
         What was assumed, a sentence, where nobody stated the metric.
+    left_out : str
+        What the model's file has behind its outputs, whose results the labels are of; see :class:`.FloatModel`.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Metric:
     last_step: bool = False
     threshold: float = 0.0
     assumption: str | None = None
+    left_out: str = ""
 
     @classmethod
     def of(
@@ -61,7 +65,8 @@ class Metric:
         name : str, optional
             Of the metric.
         threshold : float, optional
-            0, where a logit says as much for as against, without it.
+            0, where a logit says as much for as against, without it; of a model whose file ends in a softmax it must
+            be given.
         subject : str
             What errors say that the labels are.
 
@@ -70,7 +75,7 @@ class Metric:
         InputError
             The labels do not fit the model and the metric, or leave no metric or several.
         ConfigError
-            A threshold for another metric.
+            A threshold for another metric, or none for a model whose file ends in a softmax.
         """
         every_step, assumption = model.gives_every_step, None
         if name is None:
@@ -78,6 +83,9 @@ class Metric:
             assumption = f"data.metric: {name}: {METRICS[name]}"
         if threshold is not None and name != "threshold":
             raise ConfigError("data.threshold", threshold, f"must be for the metric threshold, not {name}")
+        if name == "threshold" and model.left_out and threshold is None:
+            rule = f"must be given: the outputs that are judged are those of the {model.left_out} that ends the file"
+            raise ConfigError("data.threshold", "not given", rule)
         placed, last_step = _placed(name, labels, steps if every_step else None, model.output_size, subject)
         if last_step and steps > 1 and assumption:
             raise InputError(
@@ -88,7 +96,7 @@ class Metric:
         _check_values(name, placed, model.output_size, subject)
         if name == "threshold" and assumption:
             assumption += f", which is {threshold or 0:g}"
-        return cls(name, placed, last_step, threshold or 0.0, assumption)
+        return cls(name, placed, last_step, threshold or 0.0, assumption, model.left_out)
 
     @property
     def is_share(self) -> bool:
@@ -108,6 +116,7 @@ class Metric:
             outputs = outputs[:, -1]
         if self.name == "argmax":
             return float((outputs.argmax(axis=-1) == labels).mean())
+        outputs = LEFT_OUT[self.left_out](outputs)
         if self.name == "threshold":
             return float(((outputs > self.threshold) == (labels == 1)).mean())
         return float(np.abs(outputs - labels).mean())

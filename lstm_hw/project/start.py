@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ConfigError, InputError
 from ..files import write_file
 from ..machine.arrangement import directions_of
+from ..model.features import check_count, inputs_read
 from ..model.float_model import MAX_SIZE, DenseWeights, FloatModel, GruWeights, LstmWeights
 from ..model.fractions import FRACTIONS, ROUNDINGS
 from ..model.load import open_model, read
@@ -44,6 +45,7 @@ def init(
     target: dict | None = None,
     force: bool = False,
     options: ReadOptions | None = None,
+    features: tuple[str, ...] = (),
 ) -> tuple[Path, list[str]]:
     """Write a commented project file for a trained model.
 
@@ -60,6 +62,8 @@ def init(
         Replace a file that is there.
     options : ReadOptions, optional
         What the model's file does not say: keys of [model].
+    features : tuple of str
+        Of the inputs in the npz file, which are the model's: ``data.features``.
 
     Returns
     -------
@@ -87,12 +91,14 @@ def init(
     said = {name: value for name, value in asdict(options).items() if value is not None} if options else {}
     tables = {"model": {"path": _relative(model, path), **said, **head}}
     if calibration is None:
+        if features:
+            raise ConfigError("--feature", list(features), "must be given with --calibration, whose inputs it reads")
         steps = trained.arrangement.steps or min(trained.arrangement.most, RANDOM_STEPS)
         steps = max(steps, trained.arrangement.least)
         tables["data"] = {"random": RANDOM_SEQUENCES} | ({"steps": steps} if steps else {})
         notes.append(NO_DATA)
     else:
-        tables["data"], said = _arrays(NpzFile(calibration), trained)
+        tables["data"], said = _arrays(NpzFile(calibration), trained, features)
         tables["data"] = {"path": _relative(calibration, path), **tables["data"]}
         notes += said
     tables["target"] = {key: value for key, value in (target or {}).items() if value is not None}
@@ -148,19 +154,25 @@ def _relative(path, file):
     return Path(os.path.relpath(path, Path(file).parent)).as_posix()
 
 
-def _arrays(file, model):
+def _arrays(file, model, features):
     """Which arrays of an npz file are what: keys of [data], and what to say of it."""
     inputs, steps, arrangement = model.input_size, model.arrangement.steps, model.arrangement
-    headers = {name: file.header(name) for name in file.names}
+    headers, least = {name: file.header(name) for name in file.names}, inputs
+    if features:
+        check_count(features, inputs)
+        least = inputs_read(features)
     usable = [
         name
         for name, (shape, dtype) in headers.items()
-        if len(shape) == 3 and shape[2] == inputs and dtype.kind in "iuf" and math.prod(shape)
+        if len(shape) == 3
+        and (shape[2] == inputs or features and shape[2] >= least)
+        and dtype.kind in "iuf"
+        and math.prod(shape)
         if steps in (0, shape[1]) and (not arrangement.most or arrangement.least <= shape[1] <= arrangement.most)
     ]
     if not usable:
         there = ", ".join(f"{name} {shape}" for name, (shape, _) in headers.items()) or "nothing"
-        rule = f"must hold an array (sequences, {steps or 'steps'}, {inputs}) of typical inputs"
+        rule = f"must hold an array (sequences, {steps or 'steps'}, {least}) of typical inputs"
         if arrangement.most:
             least, most = arrangement.least, arrangement.most
             rule += f", of {least} steps" if least == most else f", of at most {most} steps: model.most_steps"
@@ -168,6 +180,7 @@ def _arrays(file, model):
     calibration = "calibration" if "calibration" in usable else usable[0]
     x = "x" if "x" in usable else next((n for n in usable if n != calibration), calibration)
     keys = {"calibration": calibration, "x": x}
+    said = {"features": features} if features else {}
     sequences, of_x, _ = headers[x][0]
     sequences_steps = (sequences, arrangement.repeats or of_x) if model.gives_every_step else (sequences,)
     for name, (shape, dtype) in headers.items() if model.head is not None else ():
@@ -178,7 +191,7 @@ def _arrays(file, model):
         keys["input_scale"] = "input_scale"
     used = ", ".join(f"{name} for {key}" for key, name in keys.items())
     unused = [name for name in headers if name not in keys.values()]
-    return keys, [f"{file.path}: {used}" + (f"; not used: {', '.join(unused)}" if unused else "")]
+    return keys | said, [f"{file.path}: {used}" + (f"; not used: {', '.join(unused)}" if unused else "")]
 
 
 def commented(name: str, tables: dict[str, dict], notes: list[str]) -> str:

@@ -1,12 +1,13 @@
 """What labels say of outputs: every metric, what model and labels leave of them, and what is refused."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import lstm_hw
-from lstm_hw.errors import ConfigError, InputError, VerificationError
+from lstm_hw.errors import ConfigError, InputError, ModelError, VerificationError
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights
 from lstm_hw.project.score import METRICS, Metric
 from tests.projects import float_model, tensors, write_project
@@ -90,6 +91,27 @@ def test_what_is_refused(outputs, labels, every_step, given, message):
 def test_a_threshold_is_for_one_metric():
     with pytest.raises(ConfigError, match="data.threshold: 0.5; must be for the metric threshold, not argmax"):
         metric(3, [0, 1], threshold=0.5)
+
+
+@pytest.mark.parametrize("left_out", ["softmax", "logsoftmax"])
+def test_a_softmax_that_was_left_out(left_out):
+    """Labels are of what the model's file gives, outputs are in front of its softmax."""
+    outputs = np.array([[800.0, 798.0, 0.0], [-1.0, 2.0, 1.0]])
+    shares = np.exp(outputs - outputs.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    labels = (
+        shares if left_out == "softmax" else np.array([[np.log(p) if p else -800.0 for p in row] for row in shares])
+    )
+    given = replace(model(3), left_out=left_out)
+    labels[0, 2] = labels[0, 2] if left_out == "softmax" else -800 + np.log(shares[0, 0])
+    assert Metric.of(given, labels, STEPS).score(outputs) == pytest.approx(0, abs=1e-12)
+    assert Metric.of(given, np.array([0, 2]), STEPS).score(outputs) == 0.5
+    ones, threshold = np.array([[1, 0, 0], [0, 1, 0]]), 0.6 if left_out == "softmax" else np.log(0.6)
+    assert Metric.of(given, ones, STEPS, "threshold", threshold).score(outputs) == 1
+    with pytest.raises(ConfigError, match=f"data.threshold: not given; must be given: .* those of the {left_out}"):
+        Metric.of(given, ones, STEPS, "threshold")
+    with pytest.raises(ModelError, match="left_out: 'sparsemax'; must be one of , softmax, logsoftmax"):
+        replace(given, left_out="sparsemax")
 
 
 def test_hidden_units_where_they_are_meant():

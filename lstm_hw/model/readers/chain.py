@@ -6,10 +6,9 @@ from typing import Any
 from ...errors import ModelError
 from ...machine.isa import ACTIVATIONS
 from ..float_model import DenseWeights, PlainWeights
+from ..functions import LEFT_OUT
 from .options import ReadOptions
 
-SOFTMAX = ("softmax", "logsoftmax")
-"""Left out at the very end: the largest output stays the largest."""
 _SPELLED = {"": "none", "linear": "none", "logistic": "sigmoid", "log_softmax": "logsoftmax"}
 """What frameworks call an activation, in small letters -> its name here, where that is another."""
 
@@ -27,12 +26,15 @@ class LinearChain:
         They may not scale outputs whose softmax is left out.
     softmax : str
         Whose softmax was left out: nothing may follow.
+    left_out : str
+        Which one, of :data:`~lstm_hw.model.functions.LEFT_OUT`.
     """
 
     assumptions: list[str]
     options: ReadOptions
     layers: list[DenseWeights] = field(default_factory=list)
     softmax: str = ""
+    left_out: str = ""
 
     def add(self, layer: DenseWeights) -> None:
         """The next linear layer."""
@@ -46,9 +48,9 @@ class LinearChain:
         if found == "none":
             return
         self.check_open(subject)
-        if found in SOFTMAX and self.layers:
+        if found in LEFT_OUT and self.layers:
             self.options.refuse(f"the {found} of {name} is left out in front of it", "output_scale", "output_offset")
-            self.softmax = name
+            self.softmax, self.left_out = name, found
             told = f"model.path: {found} of {name} is left out: the largest output stays the largest"
             self.assumptions.append(told)
             return

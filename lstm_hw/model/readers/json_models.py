@@ -264,7 +264,7 @@ class RtNeuralFile:
                 raise ModelError(subject, what, "must be lstm or gru layers, dense layers and activations")
         known = {"layers", "in_shape", "in_skip", "skip", *_GAINS}
         assumptions += _not_used(self.path, "the file", self.content.keys() - known)
-        said = {"head_every_step": bool(chain.layers), "source": str(self.path)}
+        said = {"left_out": chain.left_out, "head_every_step": bool(chain.layers), "source": str(self.path)}
         model = FloatModel(tuple(layers), **chain.parts, **said, assumptions=tuple(assumptions))
         _check_last(self.content, "in_shape", model.input_size, self.path)
         model = _with_skip(model, self.content, ("in_skip", "skip"), self.path, options)

@@ -340,6 +340,7 @@ class KerasFile(LibraryFile):
         if chain.layers:
             options.agree(self.path, mode)
         said = {"source": str(self.path), "functions": functions or USUAL, "assumptions": tuple(assumptions)}
+        said["left_out"] = chain.left_out
         if _waits(parts):
             linear = _reading_both(chain.layers, merge, parts[-1].forward[-1], self.path) if both else chain.layers
             said |= steps_of(_steps_of_x(layers), repeats, options.most_steps)

@@ -27,7 +27,9 @@ SKIPS = ("first", "all")
 """Which inputs are added to the outputs."""
 RESIDUALS = ("h + x", "h, x", "x, h")
 """What is behind a recurrent module instead of its h, x being what it reads: their sum, or both side by side."""
-OF_TENSORS = ("nonlinearity", "front_prefix", "front_activations", "residual")
+HEAD_INPUTS = ("h", *RESIDUALS)
+"""What a linear layer reads, h being what the one in front of it gives: that alone, or with x as behind a module."""
+OF_TENSORS = ("nonlinearity", "front_prefix", "front_activations", "residual", "head_inputs")
 """Options of files of tensors alone, whatever else the file says."""
 AROUND = ("input_scale", "input_offset", "output_scale", "output_offset", "held")
 """Options of what happens to inputs and outputs outside."""
@@ -57,6 +59,9 @@ class ReadOptions:
         The same for the linear head; ``none`` for the LSTM alone. Of a chain of linear layers each one's, in order.
     head_activations : str or tuple of str, optional
         What follows each of the linear layers, in a file of tensors, which does not say it.
+    head_inputs : str or tuple of str, optional
+        What each of them reads, one of :data:`HEAD_INPUTS`, in a file of tensors: h, of the LSTM or the linear layer in
+        front, alone or with what the LSTM's first layer reads, x.
     front_prefix, front_activations : str or tuple of str, optional
         The same of linear layers in front of the LSTM, on every step, in a file of tensors.
     initial_state : "zero" or tuple of str, optional
@@ -81,6 +86,7 @@ class ReadOptions:
     prefix: str | tuple[str, ...] | None = None
     head_prefix: str | tuple[str, ...] | None = None
     head_activations: str | tuple[str, ...] | None = None
+    head_inputs: str | tuple[str, ...] | None = None
     initial_state: str | tuple[str, ...] | None = None
     skip: str | None = None
     front_prefix: str | tuple[str, ...] | None = None
@@ -103,8 +109,8 @@ class ReadOptions:
         known = (*HEAD_MODES, FINAL, ALL)
         if self.head not in (None, *known):
             raise ConfigError("model.head", repr(self.head), f"must be one of {', '.join(known)}")
-        lists = ("prefix", "head_prefix", "head_activations", "front_prefix", "front_activations", "initial_state")
-        for name in lists:
+        lists = ("prefix", "head_prefix", "head_activations", "head_inputs", "front_prefix", "front_activations")
+        for name in (*lists, "initial_state"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):  # a list of one is that one
                 object.__setattr__(self, name, value[0] if len(value) == 1 else tuple(value) or None)
@@ -113,6 +119,10 @@ class ReadOptions:
                 if activation not in ACTIVATIONS:
                     rule = f"must be one of {', '.join(ACTIVATIONS)}, or a list with one for each linear layer"
                     raise ConfigError(f"model.{name}", repr(activation), rule)
+        for way in self.inputs:
+            if way not in HEAD_INPUTS:
+                rule = f"must be one of {', '.join(map(repr, HEAD_INPUTS))}, or a list with one for each linear layer"
+                raise ConfigError("model.head_inputs", repr(way), rule)
         state = self.initial_state
         if state not in (None, ZERO) and not (isinstance(state, tuple) and len(state) == 2):
             rule = f"must be {ZERO!r}, or a list of two tensors of the file: h and c, or h twice where there is no c"
@@ -137,6 +147,11 @@ class ReadOptions:
     def activations(self) -> tuple[str, ...]:
         """What is said to follow the linear layers."""
         return _tuple(self.head_activations)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What is said that the linear layers read."""
+        return _tuple(self.head_inputs)
 
     @property
     def front_prefixes(self) -> tuple[str, ...]:

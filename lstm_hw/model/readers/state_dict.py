@@ -9,7 +9,7 @@ of its own.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,7 @@ from .options import (
     ALL,
     FINAL,
     HEAD_ASSUMED,
+    HEAD_INPUTS,
     HEAD_MODES,
     NO_HEAD,
     NONLINEARITIES,
@@ -130,10 +131,17 @@ class StateDict:
         order = gate_positions(file, options.gate_order, lstm.gates)
         mode, assumed = _head_mode(file, lstm, linear, options.head, options.head_prefix == NO_HEAD)
         outputs *= len(lstm.directions)
-        if options.residual and len(lstm.directions) == 1:
-            outputs = _check_residual(file, lstm, options.residual, outputs, mode)
+        if len(lstm.directions) > 1:
+            options.refuse("a bidirectional layer has no skip", "skip", "residual", "head_inputs")
+        if mode == ALL:
+            options.refuse(f"model.head is {ALL!r}", "residual", "head_inputs")
+        ways = _ways_of(file, linear, options.inputs)
+        if options.residual:
+            read = file.shapes[lstm.name("weight_ih", lstm.firsts[-1])][1]
+            outputs = _size_behind(options.residual, read, outputs)
         steps = _steps_of(file, linear[0], outputs) if mode == ALL else 0
-        _check_chain(file, linear, outputs * max(1, steps), outputs)
+        x = file.shapes[lstm.name("weight_ih", 0)][1]
+        _check_chain(file, linear, outputs * max(1, steps), outputs, ways, x)
         values = file.floats(sorted(used))
         for name, array in values.items():
             check_finite(f"{file.path}: {name}", array)
@@ -159,17 +167,14 @@ class StateDict:
         layers = [layer for members in by_layer for layer in members]
         said = {"source": str(file.path), "assumptions": (*assumptions, *assumed)}
         if backward:
-            options.refuse("a bidirectional layer has no skip", "skip", "residual")
             mode = "every_step" if mode == NO_HEAD else mode
             parts = [Part([*map(PlainWeights.of_dense, before)]), *map(Part, by_layer, *backward)]
             return in_parts(parts, dense, mode, options.most_steps, **said)
         layers, every_step = [*map(PlainWeights.of_dense, before), *layers], mode == "every_step"
-        if options.residual:
+        if options.residual or options.inputs:
             every_step |= not dense
             firsts = [len(before) + first * (1 + lstm.projected) for first in lstm.firsts]
-            dense = _with_residual(layers, firsts, dense, options.residual)
-            more, dense = behind(dense, every_step)
-            layers += more
+            dense = _joined_head(layers, firsts, dense, options.residual, ways, every_step)
         model = FloatModel(
             tuple(layers),
             dense.pop() if dense else None,
@@ -188,37 +193,51 @@ def _begun(members, h, c):
     return [replace(layer, initial=(own, c)), *(replace(other, initial=(h, h)) for other in projection)]
 
 
-def _check_residual(file, lstm, residual, hidden, mode):
-    """Elements that are behind the last module where x is added, or beside its h."""
-    if mode == ALL:
-        raise ConfigError("model.residual", repr(residual), f"must not be given with model.head = {ALL!r}")
-    return _size_behind(residual, file.shapes[lstm.name("weight_ih", lstm.firsts[-1])][1], hidden)
+def _ways_of(file, linear, given):
+    """What is said that each linear layer reads; h alone where nothing is said."""
+    if given and len(given) != len(linear):
+        names = [layer.prefix.removesuffix(".") for layer in linear]
+        rule = f"must have one of {', '.join(map(repr, HEAD_INPUTS))} for each linear layer of {file.path}: {names}"
+        raise ConfigError("model.head_inputs", list(given), rule)
+    return given or (HEAD_INPUTS[0],) * len(linear)
 
 
-def _size_behind(residual, inputs, hidden):
-    """Elements behind a module of so many inputs and units."""
-    if residual == RESIDUALS[0] and inputs != hidden:
+def _size_behind(way, inputs, hidden, key="residual"):
+    """Elements of h, of so many, and of so many inputs as ``way`` says, one of ``HEAD_INPUTS``."""
+    if way == RESIDUALS[0] and inputs != hidden:
         rule = f"must be one of {', '.join(map(repr, RESIDUALS[1:]))}: h has {hidden} elements, x has {inputs}"
-        raise ConfigError("model.residual", repr(residual), rule)
-    return hidden if residual == RESIDUALS[0] else hidden + inputs
+        raise ConfigError(f"model.{key}", repr(way), rule)
+    return hidden + inputs if way in RESIDUALS[1:] else hidden
 
 
-def _with_residual(layers, firsts, dense, residual):
-    """The linear layers, which read h of the last recurrent layer and what its module reads, as the first layer of each
-    other module does, from a number on: these are replaced."""
+def _joined(way, h, x, source):
+    """The vector that ``way`` says, one of ``HEAD_INPUTS``."""
+    if way == RESIDUALS[0]:
+        return Joined.added([h, x], source)
+    return h if way == HEAD_INPUTS[0] else Joined.beside([h, x] if way == RESIDUALS[1] else [x, h], source)
+
+
+def _joined_head(layers, firsts, dense, residual, ways, every_step):
+    """The linear layers that are left behind ``layers``, which get more and others: first layers of modules behind
+    another, from a number on, read what ``residual`` says, and linear layers what ``ways`` say."""
     source, number = layers[firsts[0]].source, len(layers)
-    joined = Joined.of(firsts[0] - 1 if firsts[0] else OF_X, layers[firsts[0]].input_size, source)
+    x = joined = Joined.of(firsts[0] - 1 if firsts[0] else OF_X, layers[firsts[0]].input_size, source)
     for first, end in zip(firsts, (*firsts[1:], number), strict=True):
         if first != firsts[0]:
             layers[first] = joined.read_by(layers[first], first)
         h = Joined.of(end - 1, layers[end - 1].hidden_size, source)
-        if residual == RESIDUALS[0]:
-            joined = Joined.added([h, joined], source)
-        else:
-            joined = Joined.beside([h, joined] if residual == RESIDUALS[1] else [joined, h], source)
+        joined = _joined(residual or HEAD_INPUTS[0], h, joined, source)
     if not dense:
         return [joined.as_linear(number, source)]
-    return [joined.read_by(dense[0], number), *dense[1:]]
+    last = max((n for n, way in enumerate(ways) if way != HEAD_INPUTS[0]), default=0)
+    for layer, way in zip(dense[:last], ways, strict=False):  # in front of one that reads x: on every step
+        number = len(layers)
+        layers.append(PlainWeights.of_dense(_joined(way, joined, x, source).read_by(layer, number)))
+        joined = Joined.of(number, layer.output_size, source)
+    first = _joined(ways[last], joined, x, source).read_by(dense[last], len(layers))
+    more, dense = behind([first, *dense[last + 1 :]], every_step)
+    layers += more
+    return dense
 
 
 def _with_skip(model, skip):
@@ -457,14 +476,17 @@ def _steps_of(file, layer, outputs):
     return shape[1] // outputs
 
 
-def _check_chain(file, linear, inputs, units=None):
+def _check_chain(file, linear, inputs, units=None, ways=(), x=0):
     """Check the shapes of linear layers behind so many inputs, None of any, and return the outputs of the last one.
 
-    A multiple of ``units`` columns is told to be of all steps.
+    A multiple of ``units`` columns is told to be of all steps. Each may read ``x`` elements besides, as one of ``ways``
+    says.
     """
-    for layer in linear:
+    for layer, way in zip_longest(linear, ways, fillvalue=HEAD_INPUTS[0]):
         columns = file.shapes[layer.weight][-1:]
-        if units and units == inputs and columns != (inputs,) and columns and columns[0] and not columns[0] % units:
+        if way != HEAD_INPUTS[0]:
+            inputs = _size_behind(way, x, inputs, "head_inputs")
+        elif units and units == inputs and columns != (inputs,) and columns and columns[0] and not columns[0] % units:
             steps = f"it reads h of all {columns[0] // units} steps"
             rule = f"must have {units} columns, or model.head = {ALL!r} says that {steps}"
             raise ModelError(f"{file.path}: {layer.weight}", f"shape {tuple(file.shapes[layer.weight])}", rule)

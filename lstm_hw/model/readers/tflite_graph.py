@@ -127,6 +127,8 @@ class TfliteGraph(LibraryFile):
                     steps = chain.steps(parts[-1].forward[-1].hidden_size)
                 chain.activate(activation, subject, f"operator {number}")
             elif operator.kind in _ACTIVATIONS and chain.layers:
+                if operator.kind == "SOFTMAX":
+                    self._check_softmax(operator, subject)
                 chain.activate(operator.kind, subject, f"operator {number}")
             elif operator.kind in _SAME:
                 assumptions.append(f"model.path: {operator.kind} of {self.path.name} is not repeated")
@@ -143,6 +145,7 @@ class TfliteGraph(LibraryFile):
         if chain.layers:
             options.agree(self.path, ALL if steps else HEAD_MODES[1])
         said = {"source": str(self.path), "assumptions": tuple(dict.fromkeys(assumptions))}
+        said["left_out"] = chain.left_out
         if any(part.backward for part in parts):
             return in_parts(parts, chain.layers, HEAD_MODES[1], options.most_steps or self._steps_of_x(), **said)
         said |= {"head_every_step": bool(chain.layers) and not steps, "arrangement": Arrangement(steps=steps or 0)}
@@ -243,6 +246,14 @@ class TfliteGraph(LibraryFile):
             np.ravel(tensors(number).ShapeAsNumpy()).tolist() for number in (operator.inputs[0], operator.outputs[0])
         )
         return len(given) == 3 and 1 in given[:2] and len(made) == 2 and made == [1, prod(given)]
+
+    def _check_softmax(self, operator, subject):
+        """Refuse one of its inputs times something, which nobody would know of where it is left out."""
+        settings = self._library.SoftmaxOptions()
+        if operator.options is not None:
+            settings.Init(operator.options.Bytes, operator.options.Pos)
+            if settings.Beta() != 1:
+                raise ModelError(f"{subject}: beta", f"{settings.Beta():g}", "must be 1")
 
     def _dense(self, operator, subject, chain):
         """Add a fully connected layer to the chain; the name of its activation."""

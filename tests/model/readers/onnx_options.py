@@ -289,6 +289,7 @@ HEADS = {
     ),
     "Elu": (False, _more(["Elu", ["plain"], ["y"]])),
     "other activation": (False, _more(["LeakyRelu", ["plain"], ["y"], "leaky"])),
+    "Softmax at the end": (True, _more(["Softmax", ["plain"], ["y"]], axis=-1)),
     "Softmax before the end": (False, _more(["Softmax", ["plain"], ["r"]], ["Gemm", ["r", "square"], ["y"], "last"])),
     "Softmax and Add": (False, _between("Softmax")),
     "Softmax over steps": (True, _more(["Softmax", ["plain"], ["y"], "last"], axis=1)),

@@ -174,6 +174,58 @@ def test_modules_that_follow_one_another(tmp_path, residual, kind, more):
         load(tmp_path / "m.pt")
 
 
+@pytest.mark.parametrize("mode", ["every_step", "last_step"])
+@pytest.mark.parametrize(
+    "ways, residual, front",
+    [
+        (["h", "h, x"], None, False),
+        (["x, h", "h", "h + x", "h"], None, True),
+        (["h", "h", "x, h"], "h + x", False),
+        (["h + x"], None, False),
+    ],
+)
+def test_linear_layers_that_read_x(tmp_path, mode, ways, residual, front):
+    """x of the first layer, beside what is in front of a linear layer or added to it."""
+    torch.manual_seed(4)
+    rnn = torch.nn.GRU(SIZE, SIZE, 2, batch_first=True)
+    linear = [torch.nn.Linear(SIZE + SIZE * ("," in way), SIZE) for way in ways]
+    parts = {"rnn": rnn, "head": torch.nn.ModuleList(linear)} | ({"front": torch.nn.Linear(4, SIZE)} if front else {})
+    torch.save(torch.nn.ModuleDict(parts).state_dict(), tmp_path / "m.pt")
+    activations = [*["relu"] * (len(ways) - 1), "none"]
+    said = {"front_prefix": "front", "front_activations": "tanh"} if front else {}
+    said |= {"head_prefix": [f"head.{n}" for n in range(len(ways))], "head_activations": activations, "head": mode}
+    model = load(tmp_path / "m.pt", ReadOptions(head_inputs=ways, residual=residual, **said))
+    given = torch.randn(2, STEPS, 4 if front else SIZE)
+    x = torch.tanh(parts["front"](given)) if front else given
+    h = rnn(x)[0]
+    h = h + x if residual else h
+    for way, layer, activation in zip(ways, linear, activations, strict=True):
+        h = h + x if way == "h + x" else torch.cat([{"h": h, "x": x}[name] for name in way.split(", ")], -1)
+        h = layer(h)
+        h = torch.relu(h) if activation == "relu" else h
+    expected = (h[:, -1] if mode == "last_step" else h).detach().numpy()
+    np.testing.assert_allclose(float_reference(model, given.numpy())[0], expected, atol=1e-5)
+
+
+def test_what_linear_layers_may_not_read(tmp_path):
+    made = {"rnn": torch.nn.LSTM(2, SIZE), "a": torch.nn.Linear(SIZE, SIZE), "b": torch.nn.Linear(SIZE, SIZE)}
+    torch.save(torch.nn.ModuleDict(made).state_dict(), tmp_path / "m.pt")
+    said = {"head_prefix": ["a", "b"], "head_activations": ["relu", "none"], "head": "every_step"}
+
+    def refuses(message, name="m", **more):
+        with pytest.raises((ConfigError, ModelError), match=message):
+            load(tmp_path / f"{name}.pt", ReadOptions(**said | more))
+
+    refuses("model.head_inputs: 'x'; must be one of 'h', 'h . x', 'h, x', 'x, h', or a list", head_inputs=["h", "x"])
+    refuses(r"model.head_inputs: \['h, x'\]; must have one of .* for each .*: \['a', 'b'\]", head_inputs="h, x")
+    refuses("model.head_inputs: 'h . x'; must be .*: h has 3 elements, x has 2", head_inputs=["h", "h + x"])
+    refuses(r"b.weight: shape \(3, 3\); must be \(1..65536, 5\)", head_inputs=["h", "h, x"])
+    refuses("head_inputs: .*must not be given: model.head is 'all_steps'", head="all_steps", head_inputs=["h", "h"])
+    made["rnn"] = torch.nn.LSTM(2, SIZE, bidirectional=True)
+    torch.save(torch.nn.ModuleDict(made).state_dict(), tmp_path / "both.pt")
+    refuses("model.head_inputs: .*a bidirectional layer has no skip", name="both", head_inputs=["h, x", "h"])
+
+
 def test_modules_that_do_not_follow(tmp_path):
     made = {"a": torch.nn.LSTM(SIZE, SIZE), "b": torch.nn.GRU(SIZE, SIZE), "c": torch.nn.LSTM(2, SIZE)}
     torch.save(torch.nn.ModuleDict(made).state_dict(), tmp_path / "m.pt")
@@ -226,7 +278,7 @@ def test_what_may_not_be_told(tmp_path):
     torch.save(made.state_dict(), tmp_path / "m.pt")
     for options, message in (
         ({"residual": "h + x"}, "'h \\+ x'; must be one of 'h, x', 'x, h': h has 3 elements, x has 2"),
-        ({"residual": "h, x", "head": "all_steps"}, "must not be given with model.head = 'all_steps'"),
+        ({"residual": "h, x", "head": "all_steps"}, "must not be given: model.head is 'all_steps'"),
         ({"residual": "h*x"}, "model.residual: 'h\\*x'; must be one of 'h \\+ x', 'h, x', 'x, h'"),
     ):
         with pytest.raises(ConfigError, match=message):

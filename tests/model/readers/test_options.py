@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tflite
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from bench import model_files
@@ -94,6 +95,7 @@ def test_page_of_json_options(tmp_path, given):
         "in_skip: 1": model_files.rtneural_json(given, in_skip=1),
         "in_skip: 2": model_files.rtneural_json(given, in_skip=2),
         "in_gain and out_gain": model_files.rtneural_json(given, in_gain=0.0, out_gain=3),
+        "softmax at the end": model_files.rtneural_json(given, activation="softmax"),
         "input_gain": model_files.rtneural_json(given, input_gain=3),
         "initial state of Neural Amp Modeler": model_files.nam(given, 0.5),
     }
@@ -180,7 +182,8 @@ def test_page_of_onnx_options(tmp_path, given):
         ):
             sequences = 1 if option in ("initial_h", "initial_c") else None
             (expected,) = ReferenceEvaluator(model).run(None, {"x": x[:sequences]})
-            np.testing.assert_allclose(float_reference(load(path), x[:sequences])[0], expected, atol=1e-5)
+            found = float_reference(load(path), x[:sequences])[0]
+            np.testing.assert_allclose(load(path).as_framework(found), expected, atol=1e-5)
             joined = option in ("Add, Sub, Sum, Mean", "Concat")
             assert (load(path, ReadOptions(head_prefix="none")).head is None) != joined
         if option == "HardSigmoid":
@@ -194,6 +197,26 @@ def test_page_of_onnx_options(tmp_path, given):
             same(load(path, ReadOptions(prefix="lstm0")), given)
         if option == "initial_h and initial_c as inputs":
             assert "given of m.onnx is kept on the chip" in load(path).assumptions[0]
+
+
+def test_a_softmax_that_is_left_out(tmp_path, given):
+    """The model knows it, so its outputs can be compared with the file's."""
+    model_files.keras_h5(tmp_path / "m.h5", keras_options.OPTIONS["softmax at the end"])
+    (tmp_path / "m.json").write_bytes(model_files.rtneural_json(given, activation="softmax"))
+    (tmp_path / "m.tflite").write_bytes(model_files.tflite_model(given, softmax=1.0))
+    made = model_files.onnx_model(given, every_step=True)
+    made.graph.node[-1].output[0] = "plain"
+    made.graph.node.append(helper.make_node("LogSoftmax", ["plain"], ["y"], axis=-1))
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    x = np.random.default_rng(5).uniform(-1, 1, (2, 5, INPUTS)).astype(np.float32)
+    wanted = ReferenceEvaluator(made).run(None, {"x": x})[0]
+    for name in ("m.h5", "m.json", "m.tflite", "m.onnx"):
+        model = load(tmp_path / name)
+        assert model.left_out == ("logsoftmax" if name == "m.onnx" else "softmax")
+        found = model.as_framework(float_reference(model, x)[0])
+        expected = wanted if name == "m.onnx" else np.exp(wanted)
+        np.testing.assert_allclose(found, expected if model.gives_every_step else expected[:, -1], atol=1e-6)
+    assert load(tmp_path / "m.h5", ReadOptions(head_prefix="none")).left_out == ""
 
 
 def test_onnx_nodes_that_cannot_be(tmp_path, given):
@@ -231,6 +254,8 @@ def test_page_of_tflite_options(tmp_path, given):
         "projection": {"projection": projection},
         "layer normalisation": {"inputs": {20: 1}},
         "activation of FULLY_CONNECTED": {"dense": tflite.ActivationFunctionType.RELU},
+        "SOFTMAX at the end": {"softmax": 1.0},
+        "SOFTMAX of another beta": {"softmax": 2.0},
         "second FULLY_CONNECTED": {"before": [(np.eye(HIDDEN), np.ones(HIDDEN), tflite.ActivationFunctionType.TANH)]},
         "FULLY_CONNECTED in front": {"front": [(np.eye(INPUTS), np.ones(INPUTS), tflite.ActivationFunctionType.RELU)]},
         "RESHAPE of all steps": {"reshape": (1, 5 * HIDDEN)},
@@ -267,7 +292,8 @@ def test_page_of_tflite_options(tmp_path, given):
         if option.startswith("BIDIRECTIONAL"):
             _of_both_directions(load(path), option, one)
         elif answer == "done":
-            told = {"cell_clip": "cell_clip 10 of", "time_major": "time before batch"}.get(option)
+            told = {"cell_clip": "cell_clip 10 of", "time_major": "time before batch"}
+            told = told.get(option, "softmax of" if "SOFTMAX" in option else None)
             assert (told is None) == (load(path).assumptions == ()) and (not told or told in load(path).assumptions[0])
             assert load(path, ReadOptions(head_prefix="none")).head is None
     path.write_bytes(b"TFL3TFL3" + bytes(100))

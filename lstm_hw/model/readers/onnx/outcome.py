@@ -46,7 +46,7 @@ def outcome(file: OnnxFile, flow: Flow, found: Found, options: ReadOptions) -> F
     if linear:
         options.agree(file.path, mode)
     said = {"source": str(file.path), "functions": found.functions or USUAL}
-    said["assumptions"] = tuple(found.assumptions)
+    said |= {"assumptions": tuple(found.assumptions), "left_out": found.chain.left_out}
     arrangement = Arrangement()
     if found.direction == b"reverse" and not found.steps:
         arrangement = _reverse(file, linear, flow, found, final)
