@@ -10,6 +10,7 @@ from lstm_hw.plan.rowblock import RowBlockPlanner
 from lstm_hw.plan.sbe_model import alpha, knee, peak_rate, stream_rate, throughput
 from lstm_hw.plan.sizing import accumulator_bits, engine_formats, network_of
 from lstm_hw.proof.count import count_cycles
+from lstm_hw.proof.cycles import STALLS
 from lstm_hw.proof.load_timing import MemoryModel
 
 from .table import Row
@@ -74,7 +75,6 @@ def rows(plan, counters, steps, dsp):
     share = alpha(layer, config.weight_words * config.word_bytes, config.weight_bits)
     peak = peak_rate(config)
     published = throughput(peak, stream_rate(config, MEMORY), knee(config, MEMORY), share)
-    stalls = ("stall_weights", "stall_h", "stall_x", "stall_output")
     first = count_cycles(plan, 1, memory=MEMORY).to_dict()
     figures = {
         "lanes": (config.lanes, "lanes"),
@@ -82,7 +82,7 @@ def rows(plan, counters, steps, dsp):
         "sequences": (plan.sequences, "sequences"),
         "cycles": (cycles, "cycles"),
         "lane_utilisation": (100 * macs / (cycles * config.lanes), "% of lane-cycles, start to done"),
-        "interstep_stall_cycles": (max(0, sum(counters[name] - first[name] for name in stalls)), "cycles"),
+        "interstep_stall_cycles": (max(0, sum(counters[name] - first[name] for name in STALLS)), "cycles"),
         "gops": (gops, f"GOPS at {CLOCK} MHz"),
         "gops_per_dsp": (gops / dsp, "GOPS"),
         "dram_bytes": (counters["read_beats"] * beat, "bytes"),

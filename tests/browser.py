@@ -1,6 +1,5 @@
 """A headless Chromium for tests of pages, driven by the DevTools protocol over a pipe."""
 
-import base64
 import fcntl
 import json
 import os
@@ -85,11 +84,6 @@ class Browser:
         """What the console shows: exceptions, errors, messages."""
         methods = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
         return [event for event in self.events if event.get("method") in methods]
-
-    def screenshot(self, path):
-        """Write the whole page as a PNG file."""
-        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(answer["data"]))
 
     def _read(self):
         until = time.monotonic() + TIMEOUT

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 
-from ..machine.config import BLOCK_DEPTH, SERIAL_SLOTS, EngineConfig
+from ..machine.config import BLOCK_DEPTH, LEAST_REGISTER_BITS, SERIAL_SLOTS, EngineConfig
 from ..machine.network import LayerShape, Network
 from ..machine.parts import Part, Usage
 from ..plan.resident_layer import may_split
@@ -112,7 +112,7 @@ def _least(network, streams, fields, family):
     least = {name: value for name, value in LEAST.items() if name not in ("contexts", "axi_data_bits")}
     least["x_elements"] = max(LEAST["x_elements"], ample.x_per_beat)
     # The program tells the rest.
-    least |= {"streams": streams or ample.decoder != "off", "indexed": (), "register_bits": 8}
+    least |= {"streams": streams or ample.decoder != "off", "indexed": (), "register_bits": LEAST_REGISTER_BITS}
     least["weight_words"] = fields.get("weight_words", max(2, whole_blocks(words)))
     config = replace(ample, **least)
     other = replace(ample, **{**OTHER, "x_elements": OTHER["x_elements"] // ample.x_per_beat * ample.x_per_beat})

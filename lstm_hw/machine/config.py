@@ -60,6 +60,8 @@ SPLIT_NEED = {"operand_bits": 16, "window": 0, "lists": False, "gate_blocks": Fa
 """What an engine that splits columns must have: sums of pairs can not be added, and operands are picked in one way."""
 DECODERS = ("off", "bitmap", "esell")
 """What a weight port can expand."""
+LEAST_REGISTER_BITS = 8
+"""Width of the narrowest registers of a program."""
 LEAST_BEAT = 64
 """Bits of the narrowest weight port."""
 FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
@@ -406,8 +408,8 @@ class EngineConfig:
         yield "kind", self.kind in CELL_SUMS, f"be one of {', '.join(CELL_SUMS)}"
         yield "decoder", self.decoder in DECODERS, f"be one of {', '.join(DECODERS)}"
         yield "streams", self.streams or self.decoder == "off", "be true in an engine with a decoder"
-        registers = 8 <= self.register_bits <= REGISTER_BITS
-        yield "register_bits", registers, f"be between 8 and {REGISTER_BITS}"
+        registers = LEAST_REGISTER_BITS <= self.register_bits <= REGISTER_BITS
+        yield "register_bits", registers, f"be between {LEAST_REGISTER_BITS} and {REGISTER_BITS}"
         known = ", ".join(RELATIVE)
         yield "indexed", all(name in RELATIVE for name in self.indexed or ()), f"be some of {known}"
         if self.decoder != "off":

@@ -7,7 +7,7 @@ rounds says how: ``Q3.12`` rounds half up and saturates, ``Q3.12/floor/wrap`` tr
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -175,9 +175,6 @@ class QFormat:
         if integers.min() >= self.lowest and integers.max() <= self.highest:  # the usual case takes less time so
             return 0
         return int(np.count_nonzero(integers < self.lowest)) + int(np.count_nonzero(integers > self.highest))
-
-    def with_rounding(self, rounding: str) -> "QFormat":
-        return replace(self, rounding=rounding)
 
     def __str__(self):
         text = f"{'' if self.signed else 'U'}Q{self.integer}.{self.fraction}"

@@ -96,19 +96,6 @@ def _blocks(first, second, sums, parts=1):
     return found.reshape(2 * len(first), 2 * first.shape[1])
 
 
-def bidirectional(
-    front: Sequence[PlainWeights],
-    forward: Sequence[RecurrentWeights],
-    backward: Sequence[RecurrentWeights],
-    linear: Sequence[DenseWeights],
-    mode: str,
-    **said: Any,
-) -> FloatModel:
-    """A network of one bidirectional layer: a layer each way, with its projection behind it if it has one, and layers
-    without an h in front; other parameters as of :func:`in_parts`."""
-    return in_parts([Part(front), Part(forward, backward)], linear, mode, **said)
-
-
 def in_parts(
     parts: Sequence[Part],
     linear: Sequence[DenseWeights],

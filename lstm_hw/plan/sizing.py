@@ -12,7 +12,16 @@ import numpy as np
 from ..errors import ConfigError, ProgramError
 from ..machine.arrangement import directions_of
 from ..machine.command import WIDE
-from ..machine.config import BLOCK_DEPTH, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS, EngineConfig, widest_beat
+from ..machine.config import (
+    BLOCK_DEPTH,
+    LEAST_REGISTER_BITS,
+    PAIR_BITS,
+    RELATIVE,
+    VALUE_BITS,
+    WEIGHT_WIDTHS,
+    EngineConfig,
+    widest_beat,
+)
 from ..machine.isa import (
     ELEMENT_BITS,
     ENTRY_BITS,
@@ -46,8 +55,8 @@ STREAM_X = 4
 """Elements of x in a beat where weights stream: x never is what the lanes wait for."""
 STREAM_WORDS = 1024
 """Weight buffer of a schedule that streams, where nobody says how large it is and it does not need more."""
-LEAST_REGISTER_BITS = 16
-"""65,535 time steps a run."""
+PLANNED_REGISTER_BITS = 16
+"""Width of the narrowest registers that a plan chooses: 65,535 time steps a run."""
 PROGRAM_LENGTHS = (128, 256, 1 << PROGRAM_BITS)
 MOST_SUMS = 256
 """Sums and finished sums of a lane: deeper memories cost more than larger batches save. Where columns are asked for,
@@ -374,7 +383,7 @@ def means(plan: Plan) -> dict[str, Any]:
     streams = any(instr.op == "RING" or instr.fields.get("stream") for instr in program.instructions)
     indexed = tuple(name for name in RELATIVE if name in used)
     # Where a program asks for what changed, nobody knows what it does before there is data.
-    bits = REGISTER_BITS if streams or plan.config.asks else max(LEAST_REGISTER_BITS, register_bits(plan))
+    bits = REGISTER_BITS if streams or plan.config.asks else max(PLANNED_REGISTER_BITS, register_bits(plan))
     return {"streams": streams, "indexed": indexed, "register_bits": bits}
 
 
@@ -399,9 +408,10 @@ def counting(steps: int, given: Mapping[str, Any]) -> dict[str, int]:
     """
     bits = long_steps(steps).bit_length()
     if bits > given.get("register_bits", REGISTER_BITS):
-        rule = f"must be at least {bits} for runs of {steps:,} steps, which a simulation compares with longer ones"
+        least = max(bits, LEAST_REGISTER_BITS)
+        rule = f"must be at least {least} for runs of {steps:,} steps, which a simulation compares with longer ones"
         raise ConfigError("engine.register_bits", given["register_bits"], rule)
-    return {"register_bits": REGISTER_BITS} if bits > LEAST_REGISTER_BITS else {}
+    return {"register_bits": REGISTER_BITS} if bits > PLANNED_REGISTER_BITS else {}
 
 
 class _Watched(list):

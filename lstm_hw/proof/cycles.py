@@ -6,6 +6,7 @@ from typing import Any
 from ..machine.config import SERIAL_SLOTS
 
 STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
+"""What columns wait for; a cycle counts for the first of them that is not there."""
 
 
 def long_steps(steps: int) -> int:

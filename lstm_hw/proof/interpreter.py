@@ -67,9 +67,8 @@ class Interpreter:
         lanes = (config.rows, config.contexts)
         self.weights = np.zeros((config.weight_words, config.rows))
         self.windows = Windows(config, places) if config.window else None
-        self.passed = np.zeros(
-            (PLACES, config.contexts)
-        )  # operands that lane groups have kept, where columns are split
+        # Operands that lane groups have kept, where columns are split.
+        self.passed = np.zeros((PLACES, config.contexts))
         self.h = np.zeros((config.contexts, config.h_elements), dtype=np.int64)
         self.x = np.zeros((config.contexts, config.x_elements), dtype=np.int64)
         self.c = np.zeros(config.states, dtype=np.int64)

@@ -12,12 +12,11 @@ from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_CONSTANT, SPACE_X
 from ..machine.latency import CREDIT, FINISH_DELAY, FREE_DELAY, HAZARD_COLUMNS, OPEN_LIST, TAKE
 from ..machine.program import Command
+from .cycles import STALLS
 from .lists import walked
 from .load_timing import LoadPort
 from .tokens import Tokens
 
-STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
-"""What columns wait for; a cycle counts for the first of them that is not there."""
 WEIGHTS, H, X, OUTPUT = range(len(STALLS))
 
 

@@ -1,6 +1,7 @@
 """Number formats against exact fractions: rounding, ties, saturation, wrapping, texts."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -151,6 +152,6 @@ def test_values_that_are_not_finite():
 @given(formats(widest=20), st.integers(-1 << 22, 1 << 22))
 def test_holds_means_no_saturation(number_format, eighths):
     value = Fraction(eighths, 8)
-    number_format = number_format.with_rounding("half_up")
+    number_format = replace(number_format, rounding="half_up")
     inside = number_format.lowest <= rounded(value, "half_up") <= number_format.highest
     assert number_format.holds(float(value) * number_format.lsb) == inside

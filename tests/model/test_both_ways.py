@@ -7,7 +7,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError, InputError, ModelError
 from lstm_hw.machine.arrangement import Arrangement
-from lstm_hw.model.both_ways import bidirectional
+from lstm_hw.model.both_ways import Part, in_parts
 from lstm_hw.model.budget import error_budget
 from lstm_hw.model.error_report import quantization_report
 from lstm_hw.model.fine_tune import FineTune
@@ -30,7 +30,7 @@ def both(mode="every_step", units=4, seed=1):
     forward, backward = (float_model(rng, hidden=(units,), outputs=0).layers for _ in range(2))
     head = float_model(rng, inputs=1, hidden=(2 * units,), outputs=2).head
     linear = [] if mode == "none" else [head]
-    return bidirectional([], forward, backward, linear, "every_step" if mode == "none" else mode)
+    return in_parts([Part(forward, backward)], linear, "every_step" if mode == "none" else mode)
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def random_quant_model(rng, usual=False):
             weight,
             bias,
             fraction,
-            output.with_rounding(str(rng.choice(MODES))),
+            replace(output, rounding=str(rng.choice(MODES))),
         )
     name = str(rng.choice(["quadratic64", "quadratic128", "pwl"]))
     return QuantModel(tuple(layers), head, head is not None and rng.random() < 0.5, name)

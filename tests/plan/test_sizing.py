@@ -18,11 +18,13 @@ from lstm_hw.plan.sizing import (
     STREAM_WORDS,
     accumulator_bits,
     ample_engine,
+    counting,
     engine_formats,
     network_of,
     size_engine,
     stored_weight_bits,
 )
+from tests.builders import config_of
 from tests.projects import float_model
 
 
@@ -118,6 +120,15 @@ def test_what_cannot_be(given, message):
     network = network_of(quantized(), 16)
     with pytest.raises(ConfigError, match=message):
         size_engine(network, **{"rows": 4, **given})
+
+
+@pytest.mark.parametrize("steps, bits", [(3, 8), (300, 10)])
+def test_registers_that_count_too_few_steps(steps, bits):
+    """The width that is named is one that an engine may have."""
+    with pytest.raises(ConfigError, match=f"engine.register_bits: 3; must be at least {bits} for runs of {steps}"):
+        counting(steps, {"register_bits": 3})
+    assert counting(steps, {"register_bits": bits}) == {}
+    config_of(register_bits=bits)
 
 
 def test_too_large_for_any_engine():

@@ -8,7 +8,7 @@ import pytest
 
 from lstm_hw.errors import ConfigError, FormatError, ProgramError
 from lstm_hw.gateware.top import Top
-from lstm_hw.machine.isa import Instruction
+from lstm_hw.machine.isa import SPACE_CONSTANT, Instruction
 from lstm_hw.machine.latency import FINISH_DELAY, CellLatency
 from lstm_hw.machine.layout import Tile
 from lstm_hw.machine.network import LayerShape, Network
@@ -102,12 +102,13 @@ def test_engines_that_can_not_split_are_refused(fields, message):
         config_of(**fields)
 
 
+def _with(instruction, **fields):
+    return Instruction(instruction.op, MappingProxyType({**instruction.fields, **fields}))
+
+
 def _changed(plan, which, **fields):
     """The plan with other fields in the MACs that ``which`` chooses."""
-    changed = [
-        Instruction(i.op, MappingProxyType({**i.fields, **fields})) if i.op == "MAC" and which(i) else i
-        for i in plan.program.instructions
-    ]
+    changed = [_with(i, **fields) if i.op == "MAC" and which(i) else i for i in plan.program.instructions]
     return replace(plan, program=replace(plan.program, instructions=tuple(changed)))
 
 
@@ -133,24 +134,12 @@ def test_what_a_program_may_not_do(which, fields, message):
 def test_sums_of_parts_are_finished_as_such():
     """A last MAC whose columns all lanes multiply would hand the sum of the first part to the cell unit."""
     _, plan = planned("two row blocks")
-    macs = [(at, i) for at, i in enumerate(plan.program.instructions) if i.op == "MAC" and i.gather]
-    (first, x), (second, h) = macs[-2:]
     instructions = list(plan.program.instructions)
-    instructions[second] = Instruction(h.op, MappingProxyType({**h.fields, "finish": 0}))
-    bias = next(i for i in plan.program.instructions if i.op == "MAC" and i.space == 2)
-    ends = {
-        **bias.fields,
-        "slots": 1,
-        "hold": 0,
-        "load": 0,
-        "store": 0,
-        "fresh": 0,
-        "finish": 1,
-        "target": 0,
-        "source": 0,
-    }
-    instructions[second + 1 : second + 1] = [Instruction("MAC", MappingProxyType(ends))]
-    assert first < second
+    last = max(at for at, i in enumerate(instructions) if i.op == "MAC" and i.gather)
+    bias = next(i for i in instructions if i.op == "MAC" and i.space == SPACE_CONSTANT)
+    none = dict.fromkeys(("hold", "load", "store", "fresh", "target", "source"), 0)
+    instructions[last] = _with(instructions[last], finish=0)
+    instructions.insert(last + 1, _with(bias, **none, slots=1, finish=1))
     spoilt = replace(plan, program=replace(plan.program, instructions=tuple(instructions)))
     with pytest.raises(ProgramError, match="row block 0 of layer 0 added to row block 1|sums of parts"):
         check(spoilt)
