@@ -72,18 +72,25 @@ class FlashLoader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        on, again = Signal(), Signal()  # the flash is read; for the second time
-        m.submodules.reader = reader = ResetInserter(~on)(FlashReader(self.base))
-        m.submodules.master = master = ResetInserter(~again)(ScriptMaster())
-        m.submodules.crc = crc = CRC32_ISO_HDLC(8).create()
+        self.on = on = Signal()  # the flash is read
+        self.again = again = Signal()  # for the second time
+        self.reader = reader = ResetInserter(~on)(FlashReader(self.base))
+        self.master = master = ResetInserter(~again)(ScriptMaster())
+        self.crc = crc = CRC32_ISO_HDLC(8).create()
+        m.submodules.reader, m.submodules.master, m.submodules.crc = reader, master, crc
         wiring.connect(m, wiring.flipped(self.bus), master.bus)
-        byte, taken = reader.o.payload, Signal()
-        place = Signal(range(max(self.memory_bytes, HEAD_BYTES)))
-        sizes, record = Signal(64), Signal(8 * ACCESS_BYTES)
-        memory_bytes, accesses = sizes[:32], sizes[32:]
-        left, patience = Signal(range(MAX_ACCESSES + 1)), Signal(range(self.patience + 1))
-        strange, other, verdict = Signal(), Signal(), Signal(FlashState)
-        ones, zeros = Signal(), Signal()  # what an empty flash, and none, reads as
+        self.byte = byte = reader.o.payload
+        self.taken = taken = Signal()
+        self.place = place = Signal(range(max(self.memory_bytes, HEAD_BYTES)))
+        self.sizes = Signal(64)  # of the weights in bytes, then of the accesses
+        self.record = Signal(8 * ACCESS_BYTES)
+        self.left = Signal(range(MAX_ACCESSES + 1))
+        self.waits = Signal(range(self.patience + 1), name="patience")
+        self.strange = Signal()  # no image
+        self.other = Signal()  # an image for another engine
+        self.ones = Signal()  # what an empty flash reads as
+        self.zeros = Signal()  # ... and none
+        self.verdict = Signal(FlashState)
         m.d.comb += [
             self.o_copi.eq(reader.o_copi),
             self.o_sck.eq(reader.o_sck),
@@ -97,97 +104,111 @@ class FlashLoader(wiring.Component):
             self.memory.payload.write.eq(1),
             self.memory.payload.address.eq(place),
             self.memory.payload.byte.eq(byte),
-            master.i.payload.eq(record[: ACCESS.size]),
+            master.i.payload.eq(self.record[: ACCESS.size]),
         ]
         with m.If(taken):
             m.d.sync += place.eq(place + 1)
-
-        def end(state):
-            m.d.sync += [verdict.eq(state), on.eq(0), place.eq(0)]
-            m.next = "end"
-
-        expected = Const(int.from_bytes(identity(self.content_id), "little"), 8 * IDENTITY_BYTES)
         with m.FSM():
             with m.State("rest"):
                 with m.If(self.i_start):
                     m.d.sync += self.o_state.eq(FlashState.RUNNING)
                     m.next = "begin"
             with m.State("begin"):
-                m.d.sync += [on.eq(1), place.eq(0), strange.eq(0), other.eq(0), ones.eq(1), zeros.eq(1)]
+                m.d.sync += [on.eq(1), place.eq(0), self.strange.eq(0), self.other.eq(0)]
+                m.d.sync += [self.ones.eq(1), self.zeros.eq(1)]
                 m.next = "head"
-            with m.State("head"):
-                m.d.comb += reader.o.ready.eq(1)
-                with m.If(taken & (place < IDENTITY_BYTES)):
-                    wrong = byte != expected.word_select(place[: exact_log2(IDENTITY_BYTES)], 8)
-                    with m.If(place < len(MAGIC)):
-                        m.d.sync += strange.eq(strange | wrong)
-                    with m.Else():
-                        m.d.sync += other.eq(other | wrong)
-                with m.If(taken):
-                    m.d.sync += [
-                        sizes.eq(Cat(sizes[8:], byte)),
-                        ones.eq(ones & byte.all()),
-                        zeros.eq(zeros & ~byte.any()),
-                    ]
-                    with m.If(place == HEAD_BYTES - 1):
-                        m.next = "sizes"
-            with m.State("sizes"):
-                m.d.sync += [place.eq(0), left.eq(accesses)]
-                m.next = "memory"
-                with m.If(strange):
-                    end(Mux(ones | zeros, FlashState.NONE, FlashState.DAMAGED))
-                with m.Elif(
-                    (memory_bytes > self.memory_bytes)
-                    | (memory_bytes == 0)
-                    | (accesses > MAX_ACCESSES)
-                    | (accesses == 0)
-                ):
-                    end(FlashState.DAMAGED)
-            with m.State("memory"):
-                m.d.comb += [reader.o.ready.eq(1), self.memory.valid.eq(taken & again)]
-                with m.If(taken & (place == memory_bytes - 1)):
-                    m.d.sync += place.eq(0)
-                    m.next = "accesses"
-            with m.State("accesses"):
-                m.d.comb += reader.o.ready.eq(1)
-                m.d.sync += patience.eq(self.patience)
-                with m.If(taken):
-                    m.d.sync += record.eq(Cat(record[8:], byte))
-                    with m.If(place[: exact_log2(ACCESS_BYTES)] == ACCESS_BYTES - 1):
-                        m.d.sync += [left.eq(left - 1), place.eq(0)]
-                        with m.If(again):
-                            m.next = "access"
-                        with m.Elif(left == 1):
-                            m.next = "crc"
-            with m.State("access"):
-                m.d.comb += master.i.valid.eq(1)
-                m.d.sync += patience.eq(patience - 1)
-                with m.If(master.i.ready):
-                    m.next = "accesses"
-                    with m.If(left == 0):
-                        m.next = "crc"
-                with m.If(master.o_failed | (patience == 0)):
-                    end(FlashState.REFUSED)
-            with m.State("crc"):
-                m.d.comb += reader.o.ready.eq(1)
-                with m.If(taken & (place == CRC_BYTES - 1)):
-                    m.next = "judge"
-            with m.State("judge"):
-                with m.If(~crc.match_detected):
-                    end(FlashState.DAMAGED)
-                with m.Elif(other):
-                    end(FlashState.OTHER)
-                with m.Elif(master.o_failed):
-                    end(FlashState.REFUSED)
-                with m.Elif(again):
-                    end(FlashState.LOADED)
-                with m.Else():
-                    m.d.sync += [on.eq(0), again.eq(1)]
-                    m.next = "begin"
+            self._head(m)
+            self._weights(m)
+            self._accesses(m)
+            self._checksum(m)
             with m.State("end"):
-                m.d.comb += self.o_reset.eq(again & (verdict != FlashState.LOADED))
+                m.d.comb += self.o_reset.eq(again & (self.verdict != FlashState.LOADED))
                 m.d.sync += place.eq(place + 1)
                 with m.If(place == RESET_CYCLES - 1):
-                    m.d.sync += [again.eq(0), self.o_state.eq(verdict)]
+                    m.d.sync += [again.eq(0), self.o_state.eq(self.verdict)]
                     m.next = "rest"
         return m
+
+    def _end(self, m, state):
+        m.d.sync += [self.verdict.eq(state), self.on.eq(0), self.place.eq(0)]
+        m.next = "end"
+
+    def _head(self, m):
+        """What the image is of, and how many bytes and accesses it has."""
+        byte, taken, place, sizes = self.byte, self.taken, self.place, self.sizes
+        expected = Const(int.from_bytes(identity(self.content_id), "little"), 8 * IDENTITY_BYTES)
+        with m.State("head"):
+            m.d.comb += self.reader.o.ready.eq(1)
+            with m.If(taken & (place < IDENTITY_BYTES)):
+                wrong = byte != expected.word_select(place[: exact_log2(IDENTITY_BYTES)], 8)
+                with m.If(place < len(MAGIC)):
+                    m.d.sync += self.strange.eq(self.strange | wrong)
+                with m.Else():
+                    m.d.sync += self.other.eq(self.other | wrong)
+            with m.If(taken):
+                m.d.sync += [
+                    sizes.eq(Cat(sizes[8:], byte)),
+                    self.ones.eq(self.ones & byte.all()),
+                    self.zeros.eq(self.zeros & ~byte.any()),
+                ]
+                with m.If(place == HEAD_BYTES - 1):
+                    m.next = "sizes"
+        memory_bytes, accesses = sizes[:32], sizes[32:]
+        with m.State("sizes"):
+            m.d.sync += [place.eq(0), self.left.eq(accesses)]
+            m.next = "memory"
+            with m.If(self.strange):
+                self._end(m, Mux(self.ones | self.zeros, FlashState.NONE, FlashState.DAMAGED))
+            with m.Elif(
+                (memory_bytes > self.memory_bytes) | (memory_bytes == 0) | (accesses > MAX_ACCESSES) | (accesses == 0)
+            ):
+                self._end(m, FlashState.DAMAGED)
+
+    def _weights(self, m):
+        with m.State("memory"):
+            m.d.comb += [self.reader.o.ready.eq(1), self.memory.valid.eq(self.taken & self.again)]
+            with m.If(self.taken & (self.place == self.sizes[:32] - 1)):
+                m.d.sync += self.place.eq(0)
+                m.next = "accesses"
+
+    def _accesses(self, m):
+        """Accesses to registers, which are made as they come when the image is read for the second time."""
+        place, left, waits, master = self.place, self.left, self.waits, self.master
+        with m.State("accesses"):
+            m.d.comb += self.reader.o.ready.eq(1)
+            m.d.sync += waits.eq(self.patience)
+            with m.If(self.taken):
+                m.d.sync += self.record.eq(Cat(self.record[8:], self.byte))
+                with m.If(place[: exact_log2(ACCESS_BYTES)] == ACCESS_BYTES - 1):
+                    m.d.sync += [left.eq(left - 1), place.eq(0)]
+                    with m.If(self.again):
+                        m.next = "access"
+                    with m.Elif(left == 1):
+                        m.next = "crc"
+        with m.State("access"):
+            m.d.comb += master.i.valid.eq(1)
+            m.d.sync += waits.eq(waits - 1)
+            with m.If(master.i.ready):
+                m.next = "accesses"
+                with m.If(left == 0):
+                    m.next = "crc"
+            with m.If(master.o_failed | (waits == 0)):
+                self._end(m, FlashState.REFUSED)
+
+    def _checksum(self, m):
+        with m.State("crc"):
+            m.d.comb += self.reader.o.ready.eq(1)
+            with m.If(self.taken & (self.place == CRC_BYTES - 1)):
+                m.next = "judge"
+        with m.State("judge"):
+            with m.If(~self.crc.match_detected):
+                self._end(m, FlashState.DAMAGED)
+            with m.Elif(self.other):
+                self._end(m, FlashState.OTHER)
+            with m.Elif(self.master.o_failed):
+                self._end(m, FlashState.REFUSED)
+            with m.Elif(self.again):
+                self._end(m, FlashState.LOADED)
+            with m.Else():
+                m.d.sync += [self.on.eq(0), self.again.eq(1)]
+                m.next = "begin"
