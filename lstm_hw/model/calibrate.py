@@ -142,7 +142,8 @@ def survey(model: FloatModel, calibration: np.ndarray, kept: int) -> Survey:
     """
     layers = [{place: Spread() for place in _places_of(layer)} for layer in model.layers]
     dense = [Spread() for _ in model.dense]
-    block, parts, low, high = max(1, TRACED // (calibration.shape[1] * 4 * max(model.hidden_sizes))), [], 0.0, 0.0
+    steps, parts, low, high = max(calibration.shape[1], model.arrangement.repeats), [], 0.0, 0.0
+    block = max(1, TRACED // (steps * 4 * max(model.hidden_sizes)))
     for first in range(0, len(calibration), block):
         trace = {}
         outputs, _ = float_reference(model, calibration[first : first + block], trace=trace)

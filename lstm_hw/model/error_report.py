@@ -80,7 +80,8 @@ def _compared(model, qmodel, x, progress):
     errors = [{place: _Errors() for place in (*names, *["c"] * bool(names), "h")} for names in sums]
     of_dense = [_Errors() for _ in qmodel.dense]
     # Traces take memory: of so many sequences at a time.
-    block = max(1, TRACED // (x.shape[1] * 4 * max(model.hidden_sizes)))
+    steps = max(x.shape[1], model.arrangement.repeats)
+    block = max(1, TRACED // (steps * 4 * max(model.hidden_sizes)))
     for first in range(0, len(x), block):
         part, exact, rounded = x[first : first + block], {}, {}
         expected, _ = float_reference(model, part, trace=exact)

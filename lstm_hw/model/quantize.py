@@ -262,7 +262,8 @@ def _room(calibration, number_format):
 
 def _sample_size(model, calibration):
     """Sequences that a choice is judged by."""
-    products = calibration.shape[1] * sum(layer.w_x.size + layer.w_h.size for layer in model.layers)
+    steps = max(calibration.shape[1], model.arrangement.repeats)
+    products = steps * sum(layer.w_x.size + layer.w_h.size for layer in model.layers)
     return max(1, min(SAMPLE, SAMPLE_PRODUCTS // products))
 
 

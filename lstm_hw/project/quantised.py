@@ -239,7 +239,7 @@ class Quantised(Given):
             Sequences of :attr:`inputs`, from the first; without it so many that it takes seconds.
         """
         if images is None:
-            macs = self.inputs.shape[1] * network_of(self.qmodel, 16).macs(1)
+            macs = network_of(self.qmodel, 16).macs(self.inputs.shape[1])
             images = min(MOST_TRACED, max(1, TRACED_MACS // macs))
         elif not 1 <= images <= MAX_COUNT:
             raise ConfigError("images", images, f"must be between 1 and {MAX_COUNT:,}")
