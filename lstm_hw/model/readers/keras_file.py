@@ -54,6 +54,8 @@ _MERGED = {"concat": None, "sum": 1.0, "ave": 0.5}
 """Merge mode -> factor of the matrix that reads the sum of both directions."""
 _JOINTS = ("Add", "Subtract", "Average", "Concatenate")
 """Layers that read several others."""
+_MODULES = ("keras.", "tf_keras.", "tensorflow.")
+"""What the modules of Keras's own layers begin with."""
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
 
 
@@ -157,6 +159,12 @@ class KerasFile(LibraryFile):
             nodes = [_sources(item.get("inbound_nodes"), set(names)) for item in items]
             for layer, item, from_ in zip(layers, items, nodes, strict=True):
                 calls = item.get("inbound_nodes")
+                if (besides := _besides(calls, set(names))) is not None:
+                    rule = "must be none: a layer reads other layers, with options that are off"
+                    raise ModelError(f"{self.path}: {layer.name}", f"called with {besides!s:.80}", rule)
+                if layer.kind in _JOINTS and (len(from_) < 2 or layer.kind == "Average" and "axis" in layer.config):
+                    rule = f"must be of several layers, step by step; {PARTS}"
+                    raise ModelError(f"{self.path}: {layer.name}", f"{layer.kind} of {', '.join(from_)} alone", rule)
                 once = isinstance(calls, list) and len(calls) == 1
                 if len(from_) > 1 and not (layer.kind in _JOINTS and once):
                     rule = f"must read one layer, or be one of {', '.join(_JOINTS)} that is used once"
@@ -196,8 +204,10 @@ class KerasFile(LibraryFile):
             raise ModelError(
                 f"{self.path}: layers", "a layer without class or name", "must be layers as Keras saves them"
             )
+        _check_own(item, f"{self.path}: {name}")
         if kind == "TimeDistributed" and isinstance(config.get("layer"), dict):
             inner = config["layer"]
+            _check_own(inner, f"{self.path}: {name}")
             if inner.get("class_name") == "Dense" and isinstance(inner.get("config"), dict):
                 return _Layer("Dense", name, {**inner["config"], "name": name}, wrapped=True)
         if kind == "Bidirectional":
@@ -208,6 +218,8 @@ class KerasFile(LibraryFile):
         """A bidirectional layer; without a configuration of its own the other direction is as the first."""
         subject, inner = f"{self.path}: {name}", [config.get(key) for key in ("layer", "backward_layer")]
         forward, backward = (item if isinstance(item, dict) else {} for item in inner)
+        for item in (forward, backward):
+            _check_own(item, subject)
         if not isinstance(forward.get("config"), dict) or forward.get("class_name") not in _RECURRENT:
             found = f"Bidirectional of {forward.get('class_name')!r:.80}"
             raise ModelError(subject, found, f"must be of one of {', '.join(_RECURRENT)}")
@@ -522,6 +534,15 @@ def _reading_both(linear, merge, layer, path):
     return [replace(first, weight=factor * np.hstack([first.weight] * 2)), *others]
 
 
+def _check_own(item, subject):
+    """Refuse a class of the user's that is named as one of Keras's: what it computes is not in the file."""
+    module = str(item.get("module"))
+    if item.get("registered_name") is not None and not module.startswith(_MODULES):
+        found = f"class {item['registered_name']!r:.80} of {module!r:.80}"
+        rule = "must be a layer of Keras itself: what another class computes is not in the file"
+        raise ModelError(subject, found, rule)
+
+
 def _check_units(layer, found, subject):
     """Refuse units that the arrays do not have."""
     if layer.config.get("units", found) != found:
@@ -543,18 +564,39 @@ def _changed(layer, axes):
 
 
 def _sources(nodes, names):
-    """Names of the layers whose outputs a layer reads: in every version a list of name and two numbers."""
+    """Names of the layers whose outputs a layer reads."""
     found, waiting = [], [nodes]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
             waiting += value.values()
         elif isinstance(value, list):
-            if len(value) >= 3 and isinstance(value[0], str) and value[0] in names and isinstance(value[1], int):
+            if _is_source(value, names):
                 found.append(value[0])
             else:
                 waiting += value
     return found[::-1]
+
+
+def _besides(calls, names):
+    """What calls of a layer give it that is neither another layer's output nor an option that is off; None without."""
+    waiting = [calls]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if value.get("class_name") == "__numpy__":
+                return "an array"
+            waiting += [] if value.get("class_name") == "__keras_tensor__" else value.values()
+        elif isinstance(value, list):
+            waiting += value[3:] if _is_source(value, names) else value
+        elif value is not None and value is not False:
+            return value
+    return None
+
+
+def _is_source(value, names):
+    """Whether a list names the output of a layer: in every version by name and two numbers."""
+    return len(value) >= 3 and isinstance(value[0], str) and value[0] in names and isinstance(value[1], int)
 
 
 class _Arrays:

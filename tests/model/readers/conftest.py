@@ -67,6 +67,9 @@ for name, parts in models.items():
     if name in two or name.startswith(("both", "turned", "auto", "all")):
         model.save(name + ".h5")
 given, x = x, keras.Input((7, 3))
+@keras.saving.register_keras_serializable("Other")
+class LSTM(layers.LSTM):
+    pass
 h = lambda units, x, kind=layers.LSTM: kind(units, return_sequences=True, **some)(x)
 once = layers.Add()([x, h(3, x)])
 twice = layers.Add()([h(3, once), once])
@@ -88,6 +91,13 @@ graphs = {
     "product": layers.Dense(2)(layers.Multiply(name="product")([x, h(3, x)])),
     "over_steps": layers.Concatenate(axis=1, name="over")([x, h(3, x)]),
     "unlike": layers.Add(name="unlike")([h(3, x), layers.LSTM(3)(x)]),
+    "plus": layers.Dense(2)(h(3, x) + 1.0),
+    "from_one": layers.Dense(2)(keras.ops.subtract(np.ones(3, np.float32), h(3, x))),
+    "mean": keras.ops.average(h(3, x), axis=1),
+    "begun": layers.LSTM(3, name="begun")(x, initial_state=[np.ones((1, 3), np.float32)] * 2),
+    "training": layers.Dropout(0.5, name="training")(h(3, x), training=True),
+    "own": h(3, x, LSTM),
+    "own_inside": layers.Bidirectional(LSTM(3), name="own_inside")(x),
 }
 for name, outputs in graphs.items():
     model = keras.Model(x, outputs)

@@ -121,6 +121,13 @@ def test_what_keras_writes(keras_files, name, sources, suffix):
         ("product", "product: Multiply of .*lstm.*; must read one layer, or be one of Add, Subtract, .* of their own"),
         ("over_steps", "over: axis: 1; must be the last one"),
         ("unlike", "unlike: Add of h of every step and of the last; must be of one of both"),
+        ("plus", "called with 1.0; must be none"),
+        ("from_one", "called with an array; must be none"),
+        ("mean", "Average of lstm.* alone; must be of several layers"),
+        ("begun", "begun: called with an array; must be none"),
+        ("training", "training: called with True; must be none"),
+        ("own", "class 'Other>LSTM' of 'None'; must be a layer of Keras itself"),
+        ("own_inside", "own_inside: class 'Other>LSTM' of 'None'; must be a layer of Keras itself"),
         ("two_outputs", "a graph with branches; must have one input and one output, to which all layers lead"),
     ],
 )
