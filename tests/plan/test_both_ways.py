@@ -7,7 +7,7 @@ import pytest
 
 from lstm_hw.errors import ModelError, ProgramError
 from lstm_hw.machine.arrangement import Arrangement
-from lstm_hw.model.both_ways import bidirectional
+from lstm_hw.model.both_ways import Part, in_parts
 from lstm_hw.model.float_model import GruWeights, LstmWeights, PlainWeights
 from lstm_hw.model.quantize import quantize
 from lstm_hw.plan.choose import choose
@@ -36,7 +36,7 @@ def of_kind(kind, units=4):
         return [GruWeights.of_gates(w_x, w_h, *biases, "gru", reset_before=kind == "reset before")]
 
     front = [PlainWeights(rng.normal(0, 1, (3, 3)), np.zeros((3, 0)), np.zeros(3), "front", activation="relu")]
-    return bidirectional(front * (kind == "plain"), layers(), layers(), [], "every_step")
+    return in_parts([Part(front * (kind == "plain")), Part(layers(), layers())], [], "every_step")
 
 
 def plan_of(qmodel, rows, contexts=1, directions=2):

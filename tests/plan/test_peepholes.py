@@ -11,7 +11,7 @@ from lstm_hw.errors import ConfigError, FormatError, ModelError, ProgramError
 from lstm_hw.machine.config import EngineConfig
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import MODE_CELL, MODE_KEEP
-from lstm_hw.model.both_ways import bidirectional
+from lstm_hw.model.both_ways import Part, in_parts
 from lstm_hw.model.float_model import DenseWeights, FloatModel, LstmWeights, PlainWeights
 from lstm_hw.model.quant_config import QuantConfig
 from lstm_hw.model.quantize import quantize
@@ -110,7 +110,7 @@ def test_with_a_projection_and_in_both_directions():
     projection = PlainWeights(rng.normal(0, 0.4, (3, 6)), np.zeros((3, 0)), np.zeros(3))
     head = DenseWeights(rng.normal(0, 0.3, (2, 3)), np.zeros(2))
     x = rng.uniform(-1, 1, (2, 8, 4))
-    both = bidirectional([], [layer], [float_model((4, 6), scale=2.0).layers[0]], [], "every_step")
+    both = in_parts([Part([layer], [float_model((4, 6), scale=2.0).layers[0]])], [], "every_step")
     for network in (FloatModel((projected, projection), head, True), both):
         qmodel = quantize(network, x, NARROW)
         plan = planned(qmodel)
