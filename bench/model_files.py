@@ -229,7 +229,7 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
     ``projection`` (H, H) and (H) the matrix and bias of their projections. With ``rnn``, an activation, the candidates
     of the LSTMs are plain RNNs. With ``both`` layers are of two directions: the backward one has the weights of the
     other with their signs changed. ``merge_outputs`` is theirs. ``softmax`` is the beta of one that ends the
-    file.
+    file, ``outputs`` are what comes out of the graph.
     """
     import flatbuffers
     import tflite as t
@@ -362,7 +362,7 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
 
     tensors_at = vector(t.SubGraphStartTensorsVector, tensors, builder.PrependUOffsetTRelative)
     inputs_at = vector(t.SubGraphStartInputsVector, [first], builder.PrependInt32)
-    outputs_at = vector(t.SubGraphStartOutputsVector, [output], builder.PrependInt32)
+    outputs_at = vector(t.SubGraphStartOutputsVector, changed.get("outputs", [output]), builder.PrependInt32)
     operators_at = vector(t.SubGraphStartOperatorsVector, operators, builder.PrependUOffsetTRelative)
     t.SubGraphStart(builder)
     t.SubGraphAddTensors(builder, tensors_at)

@@ -267,11 +267,20 @@ class RtNeuralFile:
         said = {"left_out": chain.left_out, "head_every_step": bool(chain.layers), "source": str(self.path)}
         model = FloatModel(tuple(layers), **chain.parts, **said, assumptions=tuple(assumptions))
         _check_last(self.content, "in_shape", model.input_size, self.path)
-        model = _with_skip(model, self.content, ("in_skip", "skip"), self.path, options)
+        skips = ("in_skip", "skip")
+        for key in (*skips, "out_gain"):
+            if self.content.get(key) and not (key in skips and options.skip == OUTSIDE):
+                chain.check_open(f"{self.path}: {key}")
+        model = _with_skip(model, self.content, skips, self.path, options)
         into, out = (_gain(self.content, key, self.path) for key in _GAINS)
         if into != 1:
             model = folded(model, input_scale=(into, *[1.0] * (model.input_size - 1)))
-        return model if out == 1 else folded(model, output_scale=out)
+        if out == 1:
+            return model
+        if model.head is None or model.head.activation != "none":
+            rule = "must be 0 but behind a linear layer without an activation at the end: apply it outside"
+            raise ModelError(f"{self.path}: out_gain", f"{self.content['out_gain']:g} dB", rule)
+        return folded(model, output_scale=out)
 
 
 KERAS_GATES = {"lstm": 4, "gru": 3, "plain": 1}

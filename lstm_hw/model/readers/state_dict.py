@@ -54,6 +54,10 @@ METADATA = ("gate_order", "head", DIGEST_KEY)
 """Metadata that is read."""
 _RECURRENT = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr))(?:_l(0|[1-9]\d{0,3}))?(_reverse)?", re.ASCII | re.DOTALL)
 _LINEAR = re.compile(r"((?:.*\.)?)weight", re.ASCII | re.DOTALL)
+_COMPUTED = re.compile(
+    r"(?:.*\.)?(?:parametrizations\..*|(?:weight|bias)(?:_[ih][hr]_l\d+(?:_reverse)?)?_(?:orig|mask|g|v))", re.DOTALL
+)
+"""What ``torch.nn.utils`` makes a weight from, before it is used: the masks of pruning, and weight_norm."""
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 GATE_ORDERS = {4: "ifgo", 3: "rzn", 1: "n"}
 """Gates of a cell, its rows over its columns -> the order of PyTorch, that of :mod:`..float_model`."""
@@ -102,6 +106,7 @@ class StateDict:
             options.refuse(f"{file.path} holds no such thing", "initial_state")
         if options.skip == OUTSIDE:
             options.refuse(f"{file.path} asks for none", "skip")
+        _check_computed(file, options)
         lstm = _Recurrent.find(file, options.prefix)
         if lstm.modules and isinstance(options.initial_state, tuple):
             rule = "must not be given for several modules, each of which has its own"
@@ -537,6 +542,19 @@ def _activations(file, linear, given, key):
         rule = f"must have one of {', '.join(ACTIVATIONS)} for each of {names}: {file.path} cannot say it"
         raise ConfigError(f"model.{key}", list(given) or "not given", rule)
     return given
+
+
+def _check_computed(file, options):
+    """Refuse weights that are computed from others: what is stored of them, if anything, may be of an older run."""
+    lstms = options.prefix if isinstance(options.prefix, tuple) else (options.prefix or "",)
+    used = (*lstms, *(options.head_prefixes or ("",)), *options.front_prefixes)
+    for name in sorted(file.shapes):
+        if _COMPUTED.fullmatch(name) and name.startswith(used):
+            rule = (
+                "must be made one before the file is saved: torch.nn.utils.prune.remove, remove_weight_norm or "
+                "parametrize.remove_parametrizations"
+            )
+            raise ModelError(f"{file.path}: {name}", "of a weight that is computed from several tensors", rule)
 
 
 def _left_out(file, lstm, left, options):

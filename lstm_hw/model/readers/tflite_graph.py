@@ -28,7 +28,7 @@ BOTH_LSTM, BOTH_RNN = "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN
 RECURRENT = (LSTM, RNN, BOTH_LSTM, BOTH_RNN)
 _SAME = ("QUANTIZE", "DEQUANTIZE")
 _ACTIVATIONS = ("RELU", "ELU", "LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX")
-_DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 9: "i1", 3: "u1", 7: "<i2"}
+_DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 4: "<i8", 9: "i1", 3: "u1", 7: "<i2"}
 """TensorType -> what numpy reads."""
 _PEEPHOLES, _PROJECTION, _NORMALISATION = range(9, 12), (16, 17), range(20, 24)
 """Optional inputs of an LSTM operator: weights of c in i, f and o; the matrix and the bias of a projection."""
@@ -140,6 +140,13 @@ class TfliteGraph(LibraryFile):
                     f"model.head_prefix = {NO_HEAD!r} takes the LSTMs without what follows"
                 )
                 raise ModelError(subject, what, rule)
+        else:
+            ends = np.ravel(graph.OutputsAsNumpy()).tolist()
+            if flow not in ends:
+                rule = "must be an output of the graph"
+                raise ModelError(f"{self.path}: tensor {flow}", f"of the last operator, where {ends} come out", rule)
+            if len(ends) > 1:
+                assumptions.append(f"model.path: {len(ends) - 1} more outputs of {self.path.name} are not given")
         if steps == 0:
             raise ModelError(f"{self.path}: RESHAPE", "without FULLY_CONNECTED behind it", "must be read by one")
         if chain.layers:

@@ -301,6 +301,15 @@ def test_what_torch_writes(tmp_path):
     with pytest.raises(ModelError, match="a tensor whose values are not those that are stored: {'neg': True}"):
         load(tmp_path / "negated.pt", EVERY_STEP)
 
+    prune = pytest.importorskip("torch.nn.utils.prune")
+    for utility in (prune.identity, torch.nn.utils.weight_norm):
+        changed = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(3, 5), "fc": torch.nn.Linear(5, 2)})
+        utility(changed["lstm"], "weight_hh_l0")
+        for saved in (changed.state_dict(), changed):  # the whole module holds what was computed last, too
+            torch.save(saved, tmp_path / "computed.pt")
+            with pytest.raises(ModelError, match="lstm.weight_hh_l0_.*: of a weight that is computed .*prune.remove"):
+                load(tmp_path / "computed.pt", EVERY_STEP)
+
     class Whole(torch.nn.Module):
         def __init__(self):
             super().__init__()

@@ -95,7 +95,10 @@ def test_page_of_json_options(tmp_path, given):
         "in_skip: 1": model_files.rtneural_json(given, in_skip=1),
         "in_skip: 2": model_files.rtneural_json(given, in_skip=2),
         "in_gain and out_gain": model_files.rtneural_json(given, in_gain=0.0, out_gain=3),
+        "out_gain behind an activation": model_files.rtneural_json(given, "tanh", out_gain=3),
         "softmax at the end": model_files.rtneural_json(given, activation="softmax"),
+        "out_gain behind a softmax": model_files.rtneural_json(given, "softmax", out_gain=3),
+        "in_skip around a softmax": model_files.rtneural_json(given, "softmax", in_skip=1),
         "input_gain": model_files.rtneural_json(given, input_gain=3),
         "initial state of Neural Amp Modeler": model_files.nam(given, 0.5),
     }
@@ -266,6 +269,7 @@ def test_page_of_tflite_options(tmp_path, given):
         "BIDIRECTIONAL_SEQUENCE_LSTM": both,
         "BIDIRECTIONAL_SEQUENCE_RNN": both_rnn,
         "merge_outputs": both | {"merge_outputs": False},
+        "output of another operator": {"outputs": [0]},
     }
     one = {name: values for name, values in given.items() if "_l1" not in name}
     one["head.weight"] = np.ones((OUTPUTS, 2 * HIDDEN), np.float32)
