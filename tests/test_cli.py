@@ -21,6 +21,7 @@ from lstm_hw.project.api import convert
 from lstm_hw.project.board import read_inputs
 from lstm_hw.project.keys import SECTION_CLASSES
 from tests.projects import both_ways, tensors, write_project
+from tests.simulators import QUICK
 
 
 @pytest.fixture(autouse=True)
@@ -487,7 +488,7 @@ def test_a_bare_model_in_one_command_and_run(tmp_path, monkeypatch):
     (tmp_path / "my_model.toml").write_text(
         text.replace("# rows =   ", "rows = 4 #").replace("# synthesis = true", "synthesis = false")
     )
-    shown = call("run", "my_model.toml", "--images", 1)
+    shown = call("run", "my_model.toml", "--images", 1, "--simulator", QUICK)
     assert shown.exit_code == 0, shown.output
     assert shown.output.count("note: data.random: inputs are random") == 1
     report = json.loads((tmp_path / "build" / "my_model" / "report" / "report.json").read_text())

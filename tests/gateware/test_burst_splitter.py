@@ -81,10 +81,31 @@ def test_every_place_before_a_page(address_bits, data_bits, max_burst, step):
 
 
 def test_longest_descriptor():
-    splitter = BurstSplitter(64, 64, 256)
-    offset, beats = (1 << 32) - 1, (1 << 24) - 1
-    bursts, _, _ = split(splitter, 511, [(offset, beats, 1)])
-    assert bursts == [(*burst, 1) for burst in bursts_of(511 + offset, beats, 256, 512)]
+    """A burst a cycle; the last ones, which alone are read, are where and when the sums of all before them say."""
+    splitter, bursts = BurstSplitter(64, 64, 256), []
+    offset, beats, last = (1 << 32) - 1, (1 << 24) - 1, 5
+    expected = list(bursts_of(511 + offset, beats, 256, 512))
+
+    async def testbench(context):
+        context.set(splitter.i_base, 511)
+        context.set(splitter.i.payload, {"offset": offset, "beats": beats, "credited": 1})
+        context.set(splitter.i.valid, 1)
+        context.set(splitter.o.ready, 1)
+        await context.tick()
+        context.set(splitter.i.valid, 0)
+        await context.delay(1e-6 * (splitter.latency - 1 + len(expected) - last))
+        for _ in range(last):
+            assert context.get(splitter.o.valid)
+            found = context.get(splitter.o.payload)
+            bursts.append((found.word, found.length, found.first, found.last))
+            await context.tick()
+        assert not context.get(splitter.o.valid) and context.get(splitter.o_idle)
+
+    simulator = Simulator(splitter)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert bursts == expected[-last:]
 
 
 def test_back_pressure_and_empty_descriptors():
