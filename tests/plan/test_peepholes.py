@@ -119,8 +119,17 @@ def test_with_a_projection_and_in_both_directions():
         scenario_of(plan, image_words(plan, qmodel), ModelReference(qmodel), [Piece(stored), Piece(stored[:, :3])])
 
 
-@pytest.mark.parametrize("wrong", ["mode", "state", "digit", "write", "missing"])
-def test_the_proof_sees_other_peepholes(wrong):
+@pytest.mark.parametrize(
+    "wrong, rule",
+    [
+        ("mode", "mode 0 for layer 0; must be that of its kind"),
+        ("state", "must be kept where its c is, in front of the first step"),
+        ("digit", "must be multiplied by their constants"),
+        ("write", "peepholes; must not be written or sent"),
+        ("missing", "must not wait for what no earlier command produces"),
+    ],
+)
+def test_the_proof_sees_other_peepholes(wrong, rule):
     _, qmodel, _ = quantised(sizes=(4, 6))
     plan = planned(qmodel)
     instructions = list(enumerate(plan.program.instructions))
@@ -133,7 +142,7 @@ def test_the_proof_sees_other_peepholes(wrong):
         "write": (keeps, {"write": 1}),
         "missing": (keeps, {"units": 1}),
     }[wrong]
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramError, match=rule):
         check(changed(plan, address, **fields))
 
 

@@ -181,8 +181,16 @@ def test_the_file_has_it(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("wrong", ["stage", "entry", "emit", "digit"])
-def test_the_proof_sees_another_start(wrong):
+@pytest.mark.parametrize(
+    "wrong, rule",
+    [
+        ("stage", "must be separated by the h that was written after it"),
+        ("entry", "row block 0 of layer 0 added to row block 1 of layer 0"),
+        ("emit", "h of a stage; must not be written, and not be sent"),
+        ("digit", "must be multiplied by their constants"),
+    ],
+)
+def test_the_proof_sees_another_start(wrong, rule):
     _, qmodel, _ = quantised()
     plan = planned(qmodel)
     instructions = list(enumerate(plan.program.instructions))
@@ -195,7 +203,7 @@ def test_the_proof_sees_another_start(wrong):
         "emit": (cells[1], {"emit": 1}),
         "digit": (constants[0], {"operand": plan.program.instructions[constants[0]].operand - 1}),
     }[wrong]
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramError, match=rule):
         check(changed(plan, address, **fields))
 
 

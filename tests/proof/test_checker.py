@@ -166,7 +166,7 @@ def test_refuses_waiting_forever():
 def test_refuses_a_missing_cell_and_a_second_one():
     plan = resident()
     address = where(plan, "CELL", mode=0)
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramError, match="must not wait for what no earlier command produces"):
         check(rebuilt(plan, lambda i: i.pop(address)))
     with pytest.raises(ProgramError, match="no finished row block"):
         check(rebuilt(plan, lambda i: i.insert(address, i[address])))

@@ -151,12 +151,14 @@ def test_x_vectors_wait_for_a_free_one():
 
 
 def test_room_for_finished_row_blocks():
-    """Row blocks wait for the cell unit where it is slower than the lanes."""
-    body = [instruction("CELL", units=20, mask=1, write=1), mac(1, slots=10, finish=1)]
-    timings = [run(body[::-1], config_of(finish_entries=n, h_elements=20, states=20)) for n in (16, 10)]
-    assert all(t.counters.stall_output == 0 for t in timings)
-    with pytest.raises((ProgramError, IndexError)):
-        run(body, config_of(finish_entries=4))
+    """Row blocks wait until a CELL has taken others; one that waits for a later CELL would wait for ever."""
+    block, cell = mac(1, slots=5, finish=1), instruction("CELL", units=5, mask=1, write=1)
+    waits = [run([block, cell] * 2, config_of(finish_entries=n)).counters.stall_output for n in (10, 8)]
+    assert waits[0] == 0 < waits[1]
+    with pytest.raises(ProgramError, match="row block 5, only 4 find room; must not wait for a CELL that comes later"):
+        run([block, cell], config_of(finish_entries=4))
+    with pytest.raises(ProgramError, match="waits for row block 1, only 0 are finished; must follow the MAC"):
+        run([cell, block])
 
 
 @pytest.mark.parametrize(
