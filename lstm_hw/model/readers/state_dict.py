@@ -145,7 +145,7 @@ class StateDict:
             read = file.shapes[lstm.name("weight_ih", lstm.firsts[-1])][1]
             outputs = _size_behind(options.residual, read, outputs)
         steps = _steps_of(file, linear[0], outputs) if mode == ALL else 0
-        x = file.shapes[lstm.name("weight_ih", 0)][1]
+        x = 0 if mode == ALL or len(lstm.directions) > 1 else file.shapes[lstm.name("weight_ih", 0)][1]
         _check_chain(file, linear, outputs * max(1, steps), outputs, ways, x)
         values = file.floats(sorted(used))
         for name, array in values.items():
@@ -484,17 +484,22 @@ def _steps_of(file, layer, outputs):
 def _check_chain(file, linear, inputs, units=None, ways=(), x=0):
     """Check the shapes of linear layers behind so many inputs, None of any, and return the outputs of the last one.
 
-    A multiple of ``units`` columns is told to be of all steps. Each may read ``x`` elements besides, as one of ``ways``
-    says.
+    A multiple of ``units`` columns is told to be of all steps. Each may read ``x`` elements besides, where there are
+    some, as one of ``ways`` says; so many more columns are told to be of them.
     """
     for layer, way in zip_longest(linear, ways, fillvalue=HEAD_INPUTS[0]):
         columns = file.shapes[layer.weight][-1:]
         if way != HEAD_INPUTS[0]:
             inputs = _size_behind(way, x, inputs, "head_inputs")
-        elif units and units == inputs and columns != (inputs,) and columns and columns[0] and not columns[0] % units:
-            steps = f"it reads h of all {columns[0] // units} steps"
-            rule = f"must have {units} columns, or model.head = {ALL!r} says that {steps}"
-            raise ModelError(f"{file.path}: {layer.weight}", f"shape {tuple(file.shapes[layer.weight])}", rule)
+        elif inputs and columns and columns != (inputs,):
+            said = []
+            if units == inputs and columns[0] and not columns[0] % units:
+                said.append(f", or model.head = {ALL!r} says that it reads h of all {columns[0] // units} steps")
+            if x and columns == (inputs + x,):
+                said.append(f", or model.head_inputs says that it reads the {x} elements of x besides")
+            if said:
+                rule = f"must have {inputs} columns{''.join(said)}"
+                raise ModelError(f"{file.path}: {layer.weight}", f"shape {tuple(file.shapes[layer.weight])}", rule)
         units = None
         check_shape(f"{file.path}: {layer.weight}", file.shapes[layer.weight], (None, inputs))
         inputs = file.shapes[layer.weight][0]

@@ -227,6 +227,8 @@ def test_what_linear_layers_may_not_read(tmp_path):
     refuses(r"model.head_inputs: \['h, x'\]; must have one of .* for each .*: \['a', 'b'\]", head_inputs="h, x")
     refuses("model.head_inputs: 'h . x'; must be .*: h has 3 elements, x has 2", head_inputs=["h", "h + x"])
     refuses(r"b.weight: shape \(3, 3\); must be \(1..65536, 5\)", head_inputs=["h", "h, x"])
+    torch.save(torch.nn.ModuleDict(made | {"b": torch.nn.Linear(5, SIZE)}).state_dict(), tmp_path / "m.pt")
+    refuses(r"b.weight: shape \(3, 5\); must have 3 columns, or model.head_inputs says that it reads the 2 elements")
     refuses("head_inputs: .*must not be given: model.head is 'all_steps'", head="all_steps", head_inputs=["h", "h"])
     made["rnn"] = torch.nn.LSTM(2, SIZE, bidirectional=True)
     torch.save(torch.nn.ModuleDict(made).state_dict(), tmp_path / "both.pt")

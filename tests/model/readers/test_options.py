@@ -57,6 +57,7 @@ def torch_files(given):
     wider = {f"lstm.weight_ih_l1{way}": np.ones((4 * HIDDEN, 2 * HIDDEN), np.float32) for way in ("", "_reverse")}
     stacked = both | above | wider
     flat = given | {"head.weight": np.ones((OUTPUTS, 5 * HIDDEN), np.float32)}
+    wide = given | {"head.weight": np.ones((OUTPUTS, HIDDEN + INPUTS), np.float32)}
     projected = dict(given)
     for n in range(2):
         projected[f"lstm.weight_hr_l{n}"] = np.eye(HIDDEN, dtype=np.float32)
@@ -72,6 +73,8 @@ def torch_files(given):
         "flatten that nobody tells": flat,
         "proj_size": projected,
         **rows,
+        "linear layer that reads x too": wide,
+        "linear layer that reads x, which nobody tells": wide,
         "linear layer in front": given | {"front.weight": np.ones((INPUTS, INPUTS), np.float32)},
         "several linear layers": given | {"fc.weight": np.ones((OUTPUTS, OUTPUTS), np.float32)},
         "other tensors beside it": given | {"conv.weight": np.zeros((2, 3, 4), np.float32)},
@@ -85,6 +88,8 @@ def test_page_of_torch_options(tmp_path, given):
         (tmp_path / "m.pt").write_bytes(model_files.torch_archive(files[option]))
         said = {"bidirectional": "final_state", "flatten": "all_steps"}.get(option.split(",")[0])
         said = said and ReadOptions(head=said)
+        if option == "linear layer that reads x too":
+            said = ReadOptions(head="every_step", head_inputs="h, x")
         judged(tmp_path / "m.pt", answer, given, said)
 
 
