@@ -8,7 +8,7 @@ BIN := .venv/bin
 PINS := pyproject.toml requirements.lock scripts/setup.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-audio bench-sparse bench-chars2vec bench-accuracy bench-activations bench-predict bench-prune bench-explore fuzz lint fmax board-plans bitstream flash clean help
+.PHONY: all test verilog sim waves report bench bench-digits bench-sbe bench-reuse bench-resources bench-boards bench-schedules bench-elstm bench-audio bench-sparse bench-chars2vec bench-accuracy bench-activations bench-models bench-predict bench-prune bench-explore fuzz lint fmax board-plans bitstream flash clean help
 
 all: .venv/.setup-run ## Run the whole flow on CONFIG: load, quantise, plan, emit, simulate, report (the default)
 	$(BIN)/lstm-hw run $(CONFIG)

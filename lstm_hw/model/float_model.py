@@ -478,7 +478,8 @@ class FloatModel:
 
     def __post_init__(self):
         if self.left_out not in LEFT_OUT:
-            raise ModelError(f"{self.source}: left_out", repr(self.left_out), f"must be one of {', '.join(LEFT_OUT)}")
+            rule = f"must be empty, or one of {', '.join(filter(None, LEFT_OUT))}"
+            raise ModelError(f"{self.source}: left_out", repr(self.left_out), rule)
         object.__setattr__(self, "functions", tuple(self.functions))
         for name, known, usual in zip(self.functions, (SIGMOIDS, TANHS), USUAL, strict=True):
             if name not in known:

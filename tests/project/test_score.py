@@ -110,7 +110,7 @@ def test_a_softmax_that_was_left_out(left_out):
     assert Metric.of(given, ones, STEPS, "threshold", threshold).score(outputs) == 1
     with pytest.raises(ConfigError, match=f"data.threshold: not given; must be given: .* those of the {left_out}"):
         Metric.of(given, ones, STEPS, "threshold")
-    with pytest.raises(ModelError, match="left_out: 'sparsemax'; must be one of , softmax, logsoftmax"):
+    with pytest.raises(ModelError, match="left_out: 'sparsemax'; must be empty, or one of softmax, logsoftmax"):
         replace(given, left_out="sparsemax")
 
 
