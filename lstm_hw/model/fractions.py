@@ -207,8 +207,7 @@ def _stored(config, products, formats, rows):
     vectors = np.concatenate([p.vectors for p in products], axis=1)
     number_formats = [number_format for p, number_format in zip(products, formats, strict=True) for _ in p.matrix.T]
     moving = (matrix != 0) & [p.moves for p in products for _ in p.matrix.T]
-    stored, rest = np.zeros(matrix.shape, np.int64), matrix.copy()
-    order, others = np.arange(matrix.shape[1]), None
+    stored, order, others = np.zeros(matrix.shape, np.int64), np.arange(matrix.shape[1]), None
     few = len(order) <= COMPENSATED
     spread = np.cov(vectors, rowvar=False, bias=True).reshape(2 * matrix.shape[1:]) if few else np.zeros((1, 1))
     if total := np.trace(spread):  # not of constant operands
@@ -217,13 +216,13 @@ def _stored(config, products, formats, rows):
         order = np.argsort(-np.diag(spread), kind="stable")
         others = np.linalg.cholesky(np.linalg.inv(spread[np.ix_(order, order)])).T
         others = others / np.diag(others)[:, None]
+    rest, moving = matrix.T[order], moving.T[order]  # a column a row, those that come later behind
     for place, column in enumerate(order):
         number_format = number_formats[column]
-        stored[:, column] = number_format.quantize(rest[:, column])
+        stored[:, column] = number_format.quantize(rest[place])
         if others is not None:
-            error = rest[:, column] - number_format.to_float(stored[:, column])
-            later = order[place + 1 :]
-            rest[:, later] -= np.outer(error, others[place, place + 1 :]) * moving[:, later]
+            error = rest[place] - number_format.to_float(stored[:, column])
+            rest[place + 1 :] -= np.outer(others[place, place + 1 :], error) * moving[place + 1 :]
     rounded = stored * np.array([number_format.lsb for number_format in number_formats])
     added = (matrix - rounded) @ vectors.mean(axis=0) * np.exp2(-rows)
     ends = np.cumsum([p.matrix.shape[1] for p in products])[:-1]
