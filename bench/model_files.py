@@ -231,166 +231,69 @@ def tflite_model(given: dict[str, np.ndarray], bits8: bool = False, **changed: o
     other with their signs changed. ``merge_outputs`` is theirs. ``softmax`` is the beta of one that ends the
     file, ``outputs`` are what comes out of the graph.
     """
-    import flatbuffers
     import tflite as t
 
-    builder, tensors, buffers, operators = flatbuffers.Builder(1 << 14), [], [], []
+    from .tflite_builder import TfliteBuilder
 
-    def vector(start, values, add):
-        start(builder, len(values))
-        for value in reversed(values):
-            add(value)
-        return builder.EndVector()
-
-    def tensor(shape, array=None):
-        kind, quantization = t.TensorType.FLOAT32, None
-        if array is not None and bits8 and array.ndim == 2:
-            scale = float(np.abs(array).max()) / 127
-            array, kind = np.round(array / scale).astype(np.int8), t.TensorType.INT8
-            scales = vector(t.QuantizationParametersStartScaleVector, [scale], builder.PrependFloat32)
-            zeros = vector(t.QuantizationParametersStartZeroPointVector, [0], builder.PrependInt64)
-            t.QuantizationParametersStart(builder)
-            t.QuantizationParametersAddScale(builder, scales)
-            t.QuantizationParametersAddZeroPoint(builder, zeros)
-            quantization = t.QuantizationParametersEnd(builder)
-        data = builder.CreateByteVector(array.tobytes()) if array is not None else None
-        t.BufferStart(builder)
-        if data is not None:
-            t.BufferAddData(builder, data)
-        buffers.append(t.BufferEnd(builder))
-        shape = vector(t.TensorStartShapeVector, list(shape), builder.PrependInt32)
-        t.TensorStart(builder)
-        t.TensorAddShape(builder, shape)
-        t.TensorAddType(builder, kind)
-        t.TensorAddBuffer(builder, len(buffers) - 1)
-        if quantization is not None:
-            t.TensorAddQuantization(builder, quantization)
-        tensors.append(t.TensorEnd(builder))
-        return len(tensors) - 1
-
-    def constant(array):
-        return tensor(array.shape, np.ascontiguousarray(array, dtype=np.float32))
-
-    def operator(code, inputs, outputs, kind, options):
-        inputs = vector(t.OperatorStartInputsVector, inputs, builder.PrependInt32)
-        outputs = vector(t.OperatorStartOutputsVector, outputs, builder.PrependInt32)
-        t.OperatorStart(builder)
-        t.OperatorAddOpcodeIndex(builder, code)
-        t.OperatorAddInputs(builder, inputs)
-        t.OperatorAddOutputs(builder, outputs)
-        t.OperatorAddBuiltinOptionsType(builder, kind)
-        t.OperatorAddBuiltinOptions(builder, options)
-        operators.append(t.OperatorEnd(builder))
-
-    def dense(flow, layers, steps=(1, 5)):
-        for weight, bias, activation in layers:
-            t.FullyConnectedOptionsStart(builder)
-            t.FullyConnectedOptionsAddFusedActivationFunction(builder, activation)
-            options, output = t.FullyConnectedOptionsEnd(builder), tensor((*steps, len(bias)))
-            inputs, flow = [flow, constant(weight), constant(bias)], output
-            operator(1, inputs, [output], t.BuiltinOptions.FullyConnectedOptions, options)
-        return flow
-
-    def both(flow, parts, biases, state, turned):
-        output, merges = tensor((1, 5, 2 * HIDDEN)), changed.get("merge_outputs", True)
-        if "rnn" in changed:
-            inputs = [flow, parts[2], parts[6], biases[2], state[0], turned[2], turned[6], turned[10], state[0]]
-            t.BidirectionalSequenceRNNOptionsStart(builder)
-            t.BidirectionalSequenceRNNOptionsAddFusedActivationFunction(builder, changed["rnn"])
-            t.BidirectionalSequenceRNNOptionsAddMergeOutputs(builder, merges)
-            options, kind = (
-                t.BidirectionalSequenceRNNOptionsEnd(builder),
-                t.BuiltinOptions.BidirectionalSequenceRNNOptions,
-            )
-        else:
-            ways = ([*a, -1, -1, -1, *b, -1, -1] for a, b in ((parts, biases), (turned[:8], turned[8:])))
-            inputs = [flow, *next(ways), *next(ways), *state, *state, *[-1] * 9]
-            t.BidirectionalSequenceLSTMOptionsStart(builder)
-            t.BidirectionalSequenceLSTMOptionsAddFusedActivationFunction(builder, t.ActivationFunctionType.TANH)
-            t.BidirectionalSequenceLSTMOptionsAddMergeOutputs(builder, merges)
-            t.BidirectionalSequenceLSTMOptionsAddTimeMajor(builder, False)  # true where nothing is said
-            options, kind = (
-                t.BidirectionalSequenceLSTMOptionsEnd(builder),
-                t.BuiltinOptions.BidirectionalSequenceLSTMOptions,
-            )
-        operator(0, inputs, [output], kind, options)
-        return output
-
-    first = tensor((1, 5, INPUTS))
-    flow = dense(first, changed.get("front", ()))
+    lstm = t.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
+    others = (t.BuiltinOperator.FULLY_CONNECTED, t.BuiltinOperator.RESHAPE, t.BuiltinOperator.SOFTMAX)
+    file = TfliteBuilder([changed.get("code", lstm), *others], bits8)
+    first = file.tensor((1, 5, INPUTS))
+    flow = _tflite_dense(file, first, changed.get("front", ()))
     for w_x, w_h, b, more in layers_of(given):
-        arrays = [part for array in (w_x, w_h, b + more) for part in np.split(array, 4)]
-        parts, biases = list(map(constant, arrays[:8])), list(map(constant, arrays[8:]))
-        state = [tensor((1, HIDDEN)) for _ in range(2)]
-        inputs = [flow, *parts, -1, -1, -1, *biases, -1, -1, *state, *[-1] * 4]
-        if "peepholes" in changed:
-            inputs[9:12] = [constant(part) for part in changed["peepholes"]]
-        if "projection" in changed:
-            inputs[16:18] = [constant(part) for part in changed["projection"]]
-        for place, value in changed.get("inputs", {}).items():
-            inputs[place] = value
-        if "both" in changed:
-            flow = both(flow, parts, biases, state, [constant(-array) for array in arrays])
-            continue
-        if "rnn" in changed:
-            t.SequenceRNNOptionsStart(builder)
-            t.SequenceRNNOptionsAddFusedActivationFunction(builder, changed["rnn"])
-            options, output = t.SequenceRNNOptionsEnd(builder), tensor((1, 5, HIDDEN))
-            inputs, flow = [flow, parts[2], parts[6], biases[2], state[0]], output
-            operator(0, inputs, [flow], t.BuiltinOptions.SequenceRNNOptions, options)
-            continue
-        t.UnidirectionalSequenceLSTMOptionsStart(builder)
-        activation = changed.get("activation", t.ActivationFunctionType.TANH)
-        t.UnidirectionalSequenceLSTMOptionsAddFusedActivationFunction(builder, activation)
-        t.UnidirectionalSequenceLSTMOptionsAddCellClip(builder, changed.get("cell_clip", 0.0))
-        t.UnidirectionalSequenceLSTMOptionsAddTimeMajor(builder, changed.get("time_major", False))
-        options, flow = t.UnidirectionalSequenceLSTMOptionsEnd(builder), tensor((1, 5, HIDDEN))
-        operator(0, inputs, [flow], t.BuiltinOptions.UnidirectionalSequenceLSTMOptions, options)
+        flow = _tflite_recurrent(file, flow, (w_x, w_h, b + more), changed)
+    flow = _tflite_dense(file, flow, changed.get("before", ()))
+    shape = changed.get("reshape")
+    if shape:
+        flow = file.operator(2, [flow], shape, "ReshapeOptions")
     head = given["head.weight"], given["head.bias"], changed.get("dense", t.ActivationFunctionType.NONE)
-    flow = dense(flow, changed.get("before", ()))
-    if shape := changed.get("reshape"):
-        t.ReshapeOptionsStart(builder)
-        options, flat = t.ReshapeOptionsEnd(builder), tensor(shape)
-        operator(2, [flow], [flat], t.BuiltinOptions.ReshapeOptions, options)
-        flow = flat
-    output = dense(flow, [head], shape[:1] if shape else (1, 5))
+    output = _tflite_dense(file, flow, [head], shape[:1] if shape else (1, 5))
     if "softmax" in changed:
-        t.SoftmaxOptionsStart(builder)
-        t.SoftmaxOptionsAddBeta(builder, changed["softmax"])
-        options, flow, output = t.SoftmaxOptionsEnd(builder), output, tensor((1, 5, len(head[1])))
-        operator(3, [flow], [output], t.BuiltinOptions.SoftmaxOptions, options)
+        output = file.operator(3, [output], (1, 5, len(head[1])), "SoftmaxOptions", Beta=changed["softmax"])
+    return file.file([first], changed.get("outputs", [output]))
 
-    tensors_at = vector(t.SubGraphStartTensorsVector, tensors, builder.PrependUOffsetTRelative)
-    inputs_at = vector(t.SubGraphStartInputsVector, [first], builder.PrependInt32)
-    outputs_at = vector(t.SubGraphStartOutputsVector, changed.get("outputs", [output]), builder.PrependInt32)
-    operators_at = vector(t.SubGraphStartOperatorsVector, operators, builder.PrependUOffsetTRelative)
-    t.SubGraphStart(builder)
-    t.SubGraphAddTensors(builder, tensors_at)
-    t.SubGraphAddInputs(builder, inputs_at)
-    t.SubGraphAddOutputs(builder, outputs_at)
-    t.SubGraphAddOperators(builder, operators_at)
-    graph = t.SubGraphEnd(builder)
-    codes = []
-    for code in (
-        changed.get("code", t.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM),
-        t.BuiltinOperator.FULLY_CONNECTED,
-        t.BuiltinOperator.RESHAPE,
-        t.BuiltinOperator.SOFTMAX,
-    ):
-        t.OperatorCodeStart(builder)
-        t.OperatorCodeAddBuiltinCode(builder, code)
-        t.OperatorCodeAddDeprecatedBuiltinCode(builder, code)
-        codes.append(t.OperatorCodeEnd(builder))
-    codes_at = vector(t.ModelStartOperatorCodesVector, codes, builder.PrependUOffsetTRelative)
-    graphs_at = vector(t.ModelStartSubgraphsVector, [graph], builder.PrependUOffsetTRelative)
-    buffers_at = vector(t.ModelStartBuffersVector, buffers, builder.PrependUOffsetTRelative)
-    t.ModelStart(builder)
-    t.ModelAddVersion(builder, 3)
-    t.ModelAddOperatorCodes(builder, codes_at)
-    t.ModelAddSubgraphs(builder, graphs_at)
-    t.ModelAddBuffers(builder, buffers_at)
-    builder.Finish(t.ModelEnd(builder), b"TFL3")
-    return bytes(builder.Output())
+
+def _tflite_dense(file, flow, layers, steps=(1, 5)):
+    for weight, bias, activation in layers:
+        inputs, shape = [flow, file.constant(weight), file.constant(bias)], (*steps, len(bias))
+        flow = file.operator(1, inputs, shape, "FullyConnectedOptions", FusedActivationFunction=activation)
+    return flow
+
+
+def _tflite_recurrent(file, flow, weights, changed):
+    """An LSTM or what ``changed`` makes of it."""
+    import tflite as t
+
+    arrays = [part for array in weights for part in np.split(array, 4)]
+    parts, biases = list(map(file.constant, arrays[:8])), list(map(file.constant, arrays[8:]))
+    state = [file.tensor((1, HIDDEN)) for _ in range(2)]
+    inputs = [flow, *parts, -1, -1, -1, *biases, -1, -1, *state, *[-1] * 4]
+    if "peepholes" in changed:
+        inputs[9:12] = map(file.constant, changed["peepholes"])
+    if "projection" in changed:
+        inputs[16:18] = map(file.constant, changed["projection"])
+    for place, value in changed.get("inputs", {}).items():
+        inputs[place] = value
+    options = {"FusedActivationFunction": changed.get("rnn", changed.get("activation", t.ActivationFunctionType.TANH))}
+    if "both" in changed:
+        turned = [file.constant(-array) for array in arrays]
+        return _tflite_both(file, flow, parts, biases, state, turned, changed, options)
+    if "rnn" in changed:
+        inputs = [flow, parts[2], parts[6], biases[2], state[0]]
+        return file.operator(0, inputs, (1, 5, HIDDEN), "SequenceRNNOptions", **options)
+    options |= {"CellClip": changed.get("cell_clip", 0.0), "TimeMajor": changed.get("time_major", False)}
+    return file.operator(0, inputs, (1, 5, HIDDEN), "UnidirectionalSequenceLSTMOptions", **options)
+
+
+def _tflite_both(file, flow, parts, biases, state, turned, changed, options):
+    """A layer of two directions; ``turned`` are the arrays of the backward one."""
+    shape, options = (1, 5, 2 * HIDDEN), options | {"MergeOutputs": changed.get("merge_outputs", True)}
+    if "rnn" in changed:
+        inputs = [flow, parts[2], parts[6], biases[2], state[0], turned[2], turned[6], turned[10], state[0]]
+        return file.operator(0, inputs, shape, "BidirectionalSequenceRNNOptions", **options)
+    forward, backward = ([*a, -1, -1, -1, *b, -1, -1] for a, b in ((parts, biases), (turned[:8], turned[8:])))
+    inputs, options = [flow, *forward, *backward, *state, *state, *[-1] * 9], options | {"TimeMajor": False}
+    return file.operator(0, inputs, shape, "BidirectionalSequenceLSTMOptions", **options)
 
 
 def write_all(folder: Path, given: dict[str, np.ndarray] | None = None) -> dict[str, Path]:
