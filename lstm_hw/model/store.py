@@ -112,6 +112,8 @@ class TensorFile:
         ``MAX_TENSORS``.
     """
 
+    ordered = False
+
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self._check_header()

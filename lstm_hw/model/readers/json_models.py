@@ -12,7 +12,7 @@ All of them have their head on every step.
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,7 @@ class HeldTensors:
     path: Path
     metadata: dict[str, str]
     arrays: dict[str, np.ndarray]
+    ordered: ClassVar[bool] = False
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

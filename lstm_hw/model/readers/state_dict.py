@@ -72,6 +72,8 @@ class Tensors(Protocol):
     metadata: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
+    ordered: bool
+    """Whether they are in the order in which modules were made."""
 
     def floats(self, names: list[str]) -> dict[str, np.ndarray]:
         """These tensors as float64 arrays; ModelError for other types and for values that are not finite."""
@@ -120,6 +122,8 @@ class StateDict:
             every.pop(layer.prefix, None)
         linear, assumptions = _find_linear(file, every, options)
         activations = ["none"] * len(linear)
+        if options.head_prefix is None and not front:
+            assumptions += _told_in_front(file, lstm, linear)
         if options.activations or len(linear) > 1:
             activations = _activations(file, linear, options.activations, "head_activations")
         used = {*lstm.names, *(name for layer in (*front, *linear) for name in layer.names)}
@@ -529,6 +533,19 @@ def _find_linear(file, layers, options):
         return [head], () if head.bias else (f"model.path: {file.path.name} has no {head.prefix}bias, taken as zero",)
     told = f"model.head_prefix: taken as {head.prefix!r}, the only linear layer of {file.path.name}"
     return [head], (told if options.activations else f"{told}, which cannot say whether an activation follows it",)
+
+
+def _told_in_front(file, lstm, linear):
+    """What is told of a head that nobody named, where it would fit in front of the recurrent layers and the file, whose
+    tensors are in the order in which their modules were made, has it there."""
+    if not file.ordered or len(linear) != 1:
+        return ()
+    (head,), names, first = linear, list(file.shapes), lstm.name("weight_ih", 0)
+    fits = file.shapes[head.weight][:1] == file.shapes[first][1:]
+    if not fits or names.index(head.weight) > names.index(first):
+        return ()
+    told = f"{head.prefix!r} stands in front of {first} in {file.path.name}, and is taken as what is behind"
+    return (f"model.head_prefix: {told}; if it is not, give model.head_prefix = {NO_HEAD!r} and model.front_prefix",)
 
 
 def _named(file, layers, wanted, key="head_prefix"):

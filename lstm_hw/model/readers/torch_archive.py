@@ -12,6 +12,7 @@ import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -93,6 +94,7 @@ class TorchArchive:
         No such archive, damaged, too large, or with a pickle that does more than name tensors.
     """
 
+    ordered: ClassVar[bool] = True
     path: os.PathLike | str
     metadata: dict[str, str] = field(default_factory=dict, init=False)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False)

@@ -283,3 +283,19 @@ def test_an_rnn_node_whose_matrix_is_not_square_has_no_projection(tmp_path):
     (tmp_path / "m.onnx").write_bytes(onnx_model(nodes, constants).SerializeToString())
     with pytest.raises(ModelError, match=r"rnn: R: shape \(1, 5, 2\); must be \(1, 2, 2\)$"):
         load(tmp_path / "m.onnx")
+
+
+def test_a_linear_layer_that_the_file_has_in_front_is_told_where_it_is_taken_as_the_head(tmp_path, x):
+    fc, lstm = torch.nn.Linear(HIDDEN, HIDDEN), torch.nn.LSTM(HIDDEN, HIDDEN, batch_first=True)
+    told, path = "'fc.' stands in front of lstm.weight_ih_l0 in m.pt, and is taken as what is behind", tmp_path / "m.pt"
+    torch.save(torch.nn.ModuleDict({"fc": fc, "lstm": lstm}).state_dict(), path)
+    assert any(told in line for line in load(path).assumptions)
+    options = ReadOptions(head_prefix="none", front_prefix="fc", front_activations="none")
+    x = np.tile(x, 2)[..., :HIDDEN]
+    agrees(load(path, options), x, lstm(fc(torch.as_tensor(x)))[0].detach().numpy())
+    assert not any(told in line for line in load(path, ReadOptions(head_prefix="fc")).assumptions)
+    torch.save(torch.nn.ModuleDict({"lstm": lstm, "fc": fc}).state_dict(), path)
+    assert not any("stands in front" in line for line in load(path).assumptions)
+    fc = torch.nn.Linear(HIDDEN, OUTPUTS)
+    torch.save(torch.nn.ModuleDict({"fc": fc, "lstm": lstm}).state_dict(), path)
+    assert not any("stands in front" in line for line in load(path).assumptions)
