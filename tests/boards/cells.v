@@ -43,7 +43,7 @@ endmodule
 
 `ifndef SYNTHESIS
 module bench;
-    parameter CYCLES = 1500;
+    parameter CYCLES = 500;
     reg clk = 0, rst = 0, we = 0, re = 0;
     reg [9:0] wa = 0, ra = 0;
     reg [35:0] wd = 0;

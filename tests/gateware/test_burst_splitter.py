@@ -54,9 +54,9 @@ def split(splitter, base, descriptors, ready=lambda cycle: True):
     [
         (64, 1024, 32, 1),
         (40, 512, 24, 1),
-        (64, 64, 256, 101),
-        (32, 64, 255, 103),
-        (48, 256, 128, 17),
+        (64, 64, 256, 257),
+        (32, 64, 255, 251),
+        (48, 256, 128, 67),
     ],
 )
 def test_every_place_before_a_page(address_bits, data_bits, max_burst, step):
