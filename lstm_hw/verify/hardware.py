@@ -125,7 +125,7 @@ def _layout(tiles: Any, path: Path) -> Image:
         if not isinstance(tile, dict) or set(tile) != {"word", "words", *known, *segment} or stored and not segment:
             raise InputError(subject, f"{tile!r:.80}", rule)
         for name, kind in {**known, **segment}.items():
-            if type(tile[name]) is not kind or kind is int and not 0 <= tile[name] < 1 << 32:
+            if type(tile[name]) is not kind or kind is int and not (name == "split") <= tile[name] < 1 << 32:
                 raise InputError(f"{subject}: {name}", f"{tile[name]!r:.40}", rule)
         found.append(Tile(**{name: tile[name] for name in known}))
         if (tile["word"], tile["words"]) != (word, found[-1].words):

@@ -10,6 +10,7 @@ import pytest
 
 import lstm_hw
 from lstm_hw.errors import ConfigError, FormatError, InputError, ModelError, ProgramError, VerificationError
+from lstm_hw.files import write_json
 from lstm_hw.host.device import ClippedWarning
 from lstm_hw.machine.pack import to_bytes
 from lstm_hw.model.both_ways import Part, in_parts
@@ -19,6 +20,7 @@ from lstm_hw.model.quant_model import QuantModel
 from lstm_hw.model.reference import float_reference
 from lstm_hw.project.figures import figures_of
 from lstm_hw.project.settings import ProjectConfig
+from lstm_hw.provenance import read_stamped, stamped
 from lstm_hw.verify.hardware import Hardware
 from lstm_hw.verify.scenario import Stress
 from tests.projects import float_model, tensors, write_project
@@ -152,6 +154,16 @@ def test_generated_files(simulated):
     assert QuantModel.load(simulated.folder / "quantized.safetensors").digest() == simulated.qmodel.digest()
     for path in folder.iterdir():
         assert str(folder.parents[2]).encode() not in path.read_bytes(), f"{path.name} holds a path"
+
+
+@pytest.mark.parametrize("name", ["split", "blocks", "word"])
+def test_tiles_that_none_can_be_are_refused(simulated, tmp_path, name):
+    folder = shutil.copytree(simulated.folder / "hardware", tmp_path / "hardware")
+    layout = read_stamped(folder / "weights.json")
+    layout["tiles"][1][name] = 0 if name == "split" else -1
+    write_json(folder / "weights.json", stamped(layout))
+    with pytest.raises(InputError, match="weights.json: tiles: 1"):
+        Hardware.load(folder)
 
 
 def test_simulation_measures_what_was_estimated(simulated):
