@@ -1,5 +1,6 @@
 """Files of whole models that a library reads: what their readers have in common."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ from .options import NO_HEAD, ReadOptions
 
 
 @dataclass(frozen=True)
-class LibraryFile:
+class LibraryFile(ABC):
     """A file of a whole model, opened as it is made.
 
     Parameters
@@ -34,9 +35,9 @@ class LibraryFile:
     def __post_init__(self):
         self._open()
 
+    @abstractmethod
     def _open(self) -> None:
         """Read what says whether it is such a model."""
-        raise NotImplementedError
 
     @property
     def _library(self) -> ModuleType:
