@@ -7,7 +7,7 @@ from amaranth.utils import exact_log2
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.axi import DECERR, OKAY, Axi4Read
-from lstm_hw.machine.config import MAX_BURST
+from lstm_hw.machine.limits import MAX_BURST
 
 from .rom_reader import RomReader
 

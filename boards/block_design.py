@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.host.dma import LENGTH_BITS
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, TOPLEVEL, X, Y
 from lstm_hw.machine.registers import ADDRESS_BITS
 

@@ -8,7 +8,7 @@ the CRC-32 (of zlib) of all bytes before it.
 import zlib
 
 from lstm_hw.errors import ConfigError
-from lstm_hw.machine.config import PAGE_BYTES
+from lstm_hw.machine.limits import PAGE_BYTES
 
 from .script import Recorder
 

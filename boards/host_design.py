@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from lstm_hw.errors import ConfigError
 from lstm_hw.host.protocol import FlashState, TestState
-from lstm_hw.machine.config import PAGE_BYTES
+from lstm_hw.machine.limits import PAGE_BYTES
 from lstm_hw.verilog.emit import emit_verilog
 
 from .bridge.bridge import UartBridge

@@ -10,7 +10,7 @@ from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.axi import Axi4Lite, Axi4Read
 from lstm_hw.gateware.top import Top
 from lstm_hw.host.protocol import Reason
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import ADDRESS_BITS
 from lstm_hw.verilog.emit import emit_verilog

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 
 from . import block_design as bd

@@ -12,7 +12,7 @@ from cocotb.triggers import with_timeout
 from cocotbext.axi import AxiStreamFrame
 
 from lstm_hw.errors import ToolError
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.registers import ErrorCode
 
 from .bench_faults import CLEAR_RUN, LOAD, NEXT_RUN, RUN_CYCLES, FaultTB

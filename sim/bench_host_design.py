@@ -17,7 +17,7 @@ from cocotb.triggers import Timer
 from lstm_hw.host.driver import Driver
 from lstm_hw.host.link import Link
 from lstm_hw.host.protocol import FlashState, TestState
-from lstm_hw.machine.config import PAGE_BYTES
+from lstm_hw.machine.limits import PAGE_BYTES
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Scenario
 

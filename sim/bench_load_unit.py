@@ -11,8 +11,8 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus, AxiSlaveRead
 from cocotbext.axi.address_space import Region
 
-from lstm_hw.machine.config import PAGE_BYTES
 from lstm_hw.machine.isa import BEATS_BITS
+from lstm_hw.machine.limits import PAGE_BYTES
 
 from .clock import start_clock
 from .progress import heartbeat, report_progress

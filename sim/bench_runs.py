@@ -16,7 +16,7 @@ from cocotb.triggers import First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
 from lstm_hw.host.driver import Driver
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL
 from lstm_hw.machine.registers import ErrorCode
 from lstm_hw.verify.scenario import Run, Scenario, Stress

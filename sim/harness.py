@@ -6,7 +6,8 @@ Only the register port, the clock and the reset are driven from outside.
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_hw.machine.config import VALUE_BITS, EngineConfig
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, TOPLEVEL, WEIGHTS, X, Y, weight_prefixes
 from lstm_hw.machine.registers import ADDRESS_BITS
 

@@ -10,7 +10,7 @@ from cocotbext.axi import AxiStreamFrame
 
 from lstm_hw.host.image import FirmwareImage
 from lstm_hw.host.transport import Ended, Packets, Transport
-from lstm_hw.machine.config import PAGE_BYTES, VALUE_BITS
+from lstm_hw.machine.limits import PAGE_BYTES, VALUE_BITS
 from lstm_hw.machine.ports import X, Y
 from lstm_hw.verify.scenario import Scenario
 

@@ -20,7 +20,7 @@ from cocotbext.axi import (
 
 from lstm_hw.errors import ToolError
 from lstm_hw.host.driver import Driver, WeightCheck
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.verify.scenario import Run, Scenario
 

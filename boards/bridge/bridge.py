@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from lstm_hw.errors import ConfigError
 from lstm_hw.gateware.axi import Axi4Lite
 from lstm_hw.host.protocol import SILENCE_MS, VERSION, Capability, Hello
-from lstm_hw.machine.config import VALUE_BITS
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.registers import ADDRESS_BITS
 
 from .executor import VERDICT, Executor, beat

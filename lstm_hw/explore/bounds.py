@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 
-from ..machine.config import BLOCK_DEPTH, LEAST_REGISTER_BITS, SERIAL_SLOTS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import BLOCK_DEPTH, LEAST_REGISTER_BITS, SERIAL_SLOTS
 from ..machine.network import LayerShape, Network
 from ..machine.parts import Part, Usage
 from ..plan.resident_layer import may_split

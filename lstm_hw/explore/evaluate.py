@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.formats import QFormat
+from ..machine.limits import SERIAL_SLOTS
 from ..machine.network import LayerShape, Network, Source, Start
 from ..machine.parts import PARTS, Part
 from ..machine.plan import Plan

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
-from ..machine.config import CELL_PHASES, MAX_CONTEXTS, SPLIT_NEED, EngineConfig, group_rows, widest_beat
+from ..machine.config import EngineConfig, group_rows, widest_beat
+from ..machine.limits import CELL_PHASES, MAX_CONTEXTS, SPLIT_NEED
 from ..machine.network import Network
 from ..machine.parts import Part
 from ..plan.resident_layer import may_split

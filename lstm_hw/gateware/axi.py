@@ -6,7 +6,7 @@ Both are described from the master's side; a slave port is ``In(signature)``.
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..machine.config import PAGE_BYTES
+from ..machine.limits import PAGE_BYTES
 
 __all__ = ["BURST_INCR", "DECERR", "EXOKAY", "OKAY", "PAGE_BYTES", "SLVERR", "Axi4Lite", "Axi4Read"]
 

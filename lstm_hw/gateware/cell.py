@@ -5,8 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..machine.arithmetic import CellArithmetic
-from ..machine.config import GATE_NAMES, GATES, PEEPHOLES, SERIAL_SLOTS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.latency import REQUANTIZE, SLOT, CellLatency
+from ..machine.limits import GATE_NAMES, GATES, PEEPHOLES, SERIAL_SLOTS
 from .activation import activation_component
 from .requantize import Requantize
 

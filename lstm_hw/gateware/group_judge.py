@@ -5,8 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ..machine.config import H_GROUP, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.latency import JUDGE
+from ..machine.limits import H_GROUP
 from .delta_encoder import encoder_input_layout
 from .kept_bits import KeptBits, new_vector_layout
 

@@ -2,8 +2,8 @@
 
 from amaranth import *
 
-from ..machine.config import CELL_SUMS, SERIAL_SLOTS
 from ..machine.latency import REQUANTIZE, SLOT
+from ..machine.limits import CELL_SUMS, SERIAL_SLOTS
 from .activation import activation_component
 from .cell import Cell, register
 

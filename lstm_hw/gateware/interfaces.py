@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from ..machine.config import VALUE_BITS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.latency import in_flight
+from ..machine.limits import VALUE_BITS
 from ..machine.ports import CONTROL, X, Y, weight_prefixes
 from ..machine.registers import ADDRESS_BITS
 

@@ -11,7 +11,8 @@ registers; of LUT memory they would be flip-flops, so there the slices of a grou
 
 from amaranth import *
 
-from ..machine.config import PAIR_BITS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import PAIR_BITS
 
 PACKED_SHIFT = PAIR_BITS
 """Place of the upper row of a pair. Bits below it hold the lower row's sum modulo 2**16, and the packed weight

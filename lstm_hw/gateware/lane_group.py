@@ -9,8 +9,9 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from ..machine.config import LUT_ENTRIES, PLACES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.latency import DRAINED, drain_latency
+from ..machine.limits import LUT_ENTRIES, PLACES
 from .choice import chosen
 from .lane import lane, lane_pair, separated
 

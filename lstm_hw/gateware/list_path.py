@@ -4,8 +4,9 @@ from amaranth import *
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..machine.config import LISTS_OF_X, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import SCALE_BITS
+from ..machine.limits import LISTS_OF_X
 from .delta_encoder import DeltaEncoder, encoder_input_layout, list_entry_layout
 from .kept_bits import KeptBits, new_vector_layout
 

@@ -7,9 +7,9 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..errors import ConfigError
-from ..machine.config import MAX_BURST
 from ..machine.isa import BEATS_BITS
 from ..machine.latency import BEAT, REQUEST, in_flight
+from ..machine.limits import MAX_BURST
 from ..machine.registers import ErrorCode
 from .axi import BURST_INCR, DECERR, PAGE_BYTES, Axi4Read
 from .burst_splitter import BurstSplitter, load_descriptor

@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ..machine.config import PLACES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import (
     BANK_BITS,
     COUNT_BITS,
@@ -21,6 +21,7 @@ from ..machine.isa import (
     WORD_BITS,
 )
 from ..machine.latency import HAZARD_COLUMNS
+from ..machine.limits import PLACES
 from .instruction import command_layout
 from .lane_group import picking_fields, target_fields
 

@@ -2,8 +2,8 @@
 
 from amaranth import *
 
-from ..machine.config import CELL_SUMS, GATE_NAMES
 from ..machine.latency import CELL_OPERANDS, CELL_PRODUCT, CELL_SUM, READ_C, TOKEN
+from ..machine.limits import CELL_SUMS, GATE_NAMES
 from .activation import activation_component
 from .cell import Cell, register
 from .requantize import Requantize

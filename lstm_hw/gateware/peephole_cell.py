@@ -4,8 +4,9 @@ from itertools import pairwise
 
 from amaranth import *
 
-from ..machine.config import GATE_NAMES, GATES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.latency import MULTIPLY, READ_C
+from ..machine.limits import GATE_NAMES, GATES
 from .activation import activation_component
 from .cell import Cell, register
 from .gru_cell import GruCell

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from ..machine.command import WIDE, moved
-from ..machine.config import H_GROUP, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import (
     CLEAR_REGISTER,
     INSTRUCTION_BITS,
@@ -24,6 +24,7 @@ from ..machine.isa import (
     STEPS_REGISTER,
     UNITS,
 )
+from ..machine.limits import H_GROUP
 from .instruction import command_layout, instruction_layout
 
 COMMANDS = [next(op.name for op in OPS.values() if op.unit == unit) for unit in UNITS]

@@ -7,7 +7,8 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..machine.config import VALUE_BITS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import VALUE_BITS
 from ..machine.ports import CONTROL, X, Y, weight_prefixes
 from ..machine.registers import ADDRESS_BITS, CLIPPED_PLACES, COUNTERS
 from .axi import Axi4Lite, Axi4Read

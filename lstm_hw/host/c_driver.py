@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ..files import write_file
 from ..machine.arrangement import MOST_STEPS, READS, SENDS
-from ..machine.config import VALUE_BITS
 from ..machine.formats import OVERFLOWS, ROUNDINGS
+from ..machine.limits import VALUE_BITS
 from ..machine.register_exports import to_c_header
 from ..machine.registers import MAX_PORTS
 from .fields import offset_of

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DeviceError, InputError, LstmHwError, VerificationError
-from ..machine.config import PAGE_BYTES
+from ..machine.limits import PAGE_BYTES
 from ..machine.registers import CLIPPED_PLACES, ERROR_DOC, ErrorCode
 from .driver import TIMEOUT_S, Driver, WeightCheck
 from .image import FirmwareImage

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import DeviceError, InputError
-from ..machine.config import VALUE_BITS
+from ..machine.limits import VALUE_BITS
 from .transport import Ended, Packets, signed
 
 MM2S, S2MM = 0x00, 0x30

@@ -21,8 +21,9 @@ import numpy as np
 from ..errors import InputError, LstmHwError
 from ..files import write_file
 from ..machine.arrangement import PLAIN, READS, SENDS, Arrangement
-from ..machine.config import VALUE_BITS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.formats import OVERFLOWS, ROUNDINGS, InputCode, QFormat
+from ..machine.limits import VALUE_BITS
 from ..machine.plan import Plan
 from ..machine.program import Program
 from ..machine.registers import PROGRAM

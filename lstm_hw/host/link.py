@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import DeviceError
-from ..machine.config import VALUE_BITS
+from ..machine.limits import VALUE_BITS
 from .protocol import (
     FRAME_BYTES,
     REPLY,

@@ -1,7 +1,8 @@
 """What a unit gets of an instruction: the fields with their registers added, as wide as the engine needs."""
 
-from .config import GATES, PLACES, EngineConfig
+from .config import EngineConfig
 from .isa import MODE_RESET, OPS, REGISTER_BITS, Instruction
+from .limits import GATES, PLACES
 
 
 def command_bits(op: str, config: EngineConfig) -> dict[str, int]:

@@ -7,85 +7,26 @@ derived properties are used by the planner, the interpreter, the gateware and th
 import hashlib
 import json
 import math
-import types
-import typing
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..errors import ConfigError, FormatError
+from ..errors import ConfigError
 from . import esell
 from .activation import make_activation
 from .activation_unit import ActivationUnit
-from .arithmetic import CellArithmetic, preact_rounding
 from .bitmap import Bitmap
+from .config_rules import INTEGERS, check_types, check_values, plain_value
 from .esell import Esell
 from .formats import QFormat
-from .isa import BANK_BITS, ELEMENT_BITS, ENTRY_BITS, LIFT_BITS, OPS, PROGRAM_BITS, REGISTER_BITS, SCALE_BITS, WORD_BITS
-from .shared_activation import make_exponential
+from .isa import REGISTER_BITS
+from .limits import FORMAT_WIDTHS, GATES, H_GROUP, LEAST_BEAT, LUT_ENTRIES, MAX_BURST, PAGE_BYTES, VECTOR_ENTRIES
 
-RELATIVE = tuple(f"{op.name}.{field}" for op in OPS.values() if op.unit for field in op.relative)
-"""Fields of commands that a register can move."""
-MAX_CONTEXTS = 1 << BANK_BITS
-MAX_ROWS = 1 << 14
-"""More than any FPGA has multipliers for."""
-MAX_BURST = 256
-"""Most beats of a burst (AXI4)."""
-PAGE_BYTES = 4096
-"""No burst crosses a multiple of this address (AXI4)."""
-FACTOR_BITS = 25
-"""Widest operand of a lane, lifted: the wide port of a DSP slice."""
-WEIGHT_WIDTHS = range(4, 17)
-"""Widths of a stored weight."""
-PAIR_BITS = 16
-"""Of a pair of 8-bit lanes, the place of the upper sum: so many bits of the lower one lie below it."""
-LUT_ENTRIES = 32
-"""Deepest memory of sums that is LUT memory whatever else there is; block RAM takes as many entries for nothing."""
-VECTOR_ENTRIES = 64
-"""Most elements of h that may be LUT memory: as many as one LUT has bits."""
-SUM_ROWS = 4
-"""Rows whose accumulators are in the same kind of memory: those of the smallest lane group."""
-BLOCK_DEPTH = 512
-"""Words of a block RAM at its widest: 72 bits in a 7-series part, 36 in an ECP5."""
-ROW_BITS = 3
-"""Most bits of a row's own shift."""
-VALUE_BITS = 16
-"""Width of an element of the output stream."""
-WINDOWS = (0, 4, 8, 16, 32, 64)
-"""Elements that a window of operands can have."""
-WINDOWS_NEED = {"lists": False, "decoder": "off"}
-"""What an engine with windows must have: lists and decoders choose words."""
-PLACES = 64
-"""Operands that each lane group keeps where columns are split: as many as one LUT has bits."""
-SPLIT_NEED = {"operand_bits": 16, "window": 0, "lists": False, "gate_blocks": False}
-"""What an engine that splits columns must have: sums of pairs can not be added, and operands are picked in one way."""
-DECODERS = ("off", "bitmap", "esell")
-"""What a weight port can expand."""
-LEAST_REGISTER_BITS = 8
-"""Width of the narrowest registers of a program."""
-LEAST_BEAT = 64
-"""Bits of the narrowest weight port."""
-FORMAT_WIDTHS = {"preact": range(16, 21), "cell": range(16, 25), "activated": range(16, 19)}
-"""Widths of pre-activations, of c, which fits the wide port of a DSP slice, and of activations' results, which fit the
-narrow one."""
-GATES = 4
-"""Sums of a hidden unit."""
-GATE_NAMES = ("i", "f", "g", "o")
-PEEPHOLES = ("i", "f", "o")
-"""Gates that see c, where an LSTM has peepholes: o the new one."""
-CELL_SUMS = {"lstm": GATE_NAMES, "gru": ("r", "z", "n_x", "n_h")}
-"""Kind of recurrent cell -> its sums, as rows are stacked; of a GRU's candidate W_n x + b and U_n h + b' apart."""
-LISTS_NEED = {"contexts": 1, "operand_bits": 16, "x_per_beat": 1}
-"""What an engine with lists must have: an encoder takes an element a cycle, and contexts would change unlike."""
-SPARSE_NEED = {"contexts": 1, "lists": False}
-"""What an engine with sparse_h must have: contexts keep other groups, and lists say more."""
-H_GROUP = 4
-"""Elements of h that are kept or left out together."""
-LISTS_OF_X = 4
-"""Lists of x that may wait for their MAC."""
-SERIAL_SLOTS = 5
-"""Activations per hidden unit, the slots of one cell: i, f, g, o and tanh(c)."""
-CELL_PHASES = {1: (0,), 2: (0, 3), 5: (0, 1, 2, 3, 4)}
-"""Number of cells -> the cycles (mod 5) in which a hidden unit may start."""
+OPTIONS = {
+    *("preact_shifts", "h_shifts", "c_shifts", "lifts", "row_bits", "lists", "chains", "elu", "kind", "reset_before"),
+    *("peepholes", "window", "list_loads", "gate_blocks", "sparse_h", "count_clipped", "bus_errors", "streams"),
+    *("indexed", "register_bits", "decoder", "block_sums", "parallel", "split"),
+}
+"""Fields that are not written where they have their default."""
 
 
 def widest_beat(part_bits: int, decoder: str = "off") -> int:
@@ -95,22 +36,9 @@ def widest_beat(part_bits: int, decoder: str = "off") -> int:
     return max(LEAST_BEAT, 1 << (part_bits - (decoder != "off")).bit_length() - 1)
 
 
-_KINDS = {
-    int: "an integer",
-    bool: "true or false",
-    str: "a string",
-    tuple: "a list of integers",
-    QFormat: "a number format such as Q3.12",
-}
-
-
 def group_rows(rows: int) -> int:
     """Rows of each lane group of an engine of so many rows."""
     return max(group for group in (4, 8, 12, 16) if rows % group == 0)
-
-
-def _power_of_two(value):
-    return value > 0 and value & (value - 1) == 0
 
 
 @dataclass(frozen=True)
@@ -322,160 +250,12 @@ class EngineConfig:
     )
 
     def __post_init__(self):
-        self._check_types()
+        check_types(self)
+        for name in ("indexed", *INTEGERS):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "cell", self.cell or self.preact)
-        for rules in (self._ranges, self._lift_rules, self._relations, self._exactness):
-            for name, holds, rule in rules():
-                if not holds:
-                    raise ConfigError(f"engine.{name}", getattr(self, name), f"must {rule}")
-
-    def _check_types(self):
-        """Values of the right kinds; lists become tuples."""
-        for f in fields(self):
-            kinds = typing.get_args(f.type) if isinstance(f.type, types.UnionType) else (f.type,)
-            kinds = [typing.get_origin(kind) or kind for kind in kinds]
-            value = getattr(self, f.name)
-            if type(value) not in kinds and not (type(value) is list and tuple in kinds):
-                raise ConfigError(f"engine.{f.name}", f"{value!r:.60}", f"must be {_KINDS[kinds[0]]}")
-        if self.indexed is not None:
-            object.__setattr__(self, "indexed", tuple(self.indexed))
-        for name in ("shifts", "preact_shifts", "h_shifts", "c_shifts", "lifts"):
-            values = getattr(self, name)
-            if not all(type(value) is int for value in values):
-                raise ConfigError(f"engine.{name}", f"{values!r:.60}", "must be integers")
-            object.__setattr__(self, name, tuple(values))
-
-    def _ranges(self):
-        """(field, whether it is in its range, rule) of each number by itself."""
-        elements, entries, addresses = 1 << ELEMENT_BITS, 1 << ENTRY_BITS, 1 << PROGRAM_BITS
-        # Of a pair, a sum wraps at least once in its range, and both fit the 48 bits of a DSP slice.
-        lowest = self.weight_bits + self.operand_bits + self.lists + max(self.lifts, default=0)
-        lowest = max(PAIR_BITS + 1, lowest + 1) if self.lanes_per_dsp == 2 else lowest
-        highest = 32 if self.lanes_per_dsp == 2 else 48
-        rows = 4 <= self.rows <= MAX_ROWS and self.rows % 4 == 0
-        yield "rows", rows, f"be a multiple of 4 up to {MAX_ROWS}"
-        yield "contexts", 1 <= self.contexts <= MAX_CONTEXTS, f"be between 1 and {MAX_CONTEXTS}"
-        yield "weight_bits", self.weight_bits in WEIGHT_WIDTHS, "be between 4 and 16"
-        yield "operand_bits", self.operand_bits in (8, 16), "be 8 or 16"
-        yield "operand_bits", self.operand_bits >= self.weight_bits, f"be 16 with weight_bits = {self.weight_bits}"
-        yield "accumulator_bits", lowest <= self.accumulator_bits <= highest, f"be between {lowest} and {highest}"
-        yield "weight_words", 2 <= self.weight_words <= 1 << WORD_BITS, f"be between 2 and {1 << WORD_BITS}"
-        yield "h_elements", 2 <= self.h_elements <= elements, f"be between 2 and {elements}"
-        yield "x_elements", 2 <= self.x_elements <= elements, f"be between 2 and {elements}"
-        yield "x_per_beat", _power_of_two(self.x_per_beat) and self.x_per_beat <= 32, "be a power of two up to 32"
-        yield "accumulators", 2 <= self.accumulators <= entries, f"be between 2 and {entries}"
-        yield "finish_entries", 2 <= self.finish_entries <= entries, f"be between 2 and {entries}"
-        yield "states", 2 <= self.states <= elements, f"be between 2 and {elements}"
-        yield "program_length", 2 <= self.program_length <= addresses, f"be between 2 and {addresses}"
-        yield "cells", self.cells in CELL_PHASES, f"be one of {sorted(CELL_PHASES)}"
-        port = _power_of_two(self.axi_data_bits) and LEAST_BEAT <= self.axi_data_bits <= 1024
-        yield "axi_data_bits", port, "be a power of two from 64 to 1024"
-        yield "axi_ports", self.axi_ports in (1, 2, 4), "be 1, 2 or 4"
-        yield "axi_address_bits", 32 <= self.axi_address_bits <= 64, "be between 32 and 64"
-        yield "outstanding", 1 <= self.outstanding <= 64, "be between 1 and 64"
-        yield "shifts", 1 <= len(self.shifts) <= 1 << SCALE_BITS, f"have 1 to {1 << SCALE_BITS} entries"
-        yield "shifts", all(-16 <= s < 48 for s in self.shifts), "be between -16 and 47"
-        yield "preact_shifts", len(self.preact_shifts) <= len(self.shifts), "have one entry a layer at most"
-        most = max(0, FORMAT_WIDTHS["preact"][-1] - self.preact.width)
-        yield "preact_shifts", all(0 <= s <= most for s in self.preact_shifts), f"be between 0 and {most}"
-        yield "h_shifts", len(self.h_shifts) <= len(self.shifts), "have one entry a layer at most"
-        yield "h_shifts", all(0 <= s <= 8 for s in self.h_shifts), "be between 0 and 8"
-        yield "c_shifts", len(self.c_shifts) <= len(self.shifts), "have one entry a layer at most"
-        yield "c_shifts", all(0 <= s <= 12 for s in self.c_shifts), "be between 0 and 12"
-
-    def _lift_rules(self):
-        """... of the lifts, and of the row bits that are part of them."""
-        most = 0 if self.operand_bits == 8 else FACTOR_BITS - self.operand_bits - self.lists
-        ascending = 1 <= len(self.lifts) <= 1 << LIFT_BITS and tuple(sorted(set(self.lifts))) == self.lifts
-        yield "lifts", ascending, "be one number or more, in ascending order"
-        yield "row_bits", 0 <= self.row_bits <= ROW_BITS, f"be between 0 and {ROW_BITS}"
-        yield "lifts", all(self.row_bits <= n for n in self.lifts), f"be row_bits = {self.row_bits} at least"
-        rule = f"be between 0 and {most} with operand_bits = {self.operand_bits}"
-        rule += ' and lists; quantize.fractions = "shared" needs none' * self.lists
-        yield "lifts", all(0 <= lift <= most for lift in self.lifts), rule
-
-    def _relations(self):
-        """... of what must go together, where each number is in its range."""
-        rule = f"divide the {self.groups} lane groups of {self.group_rows} rows"
-        yield "axi_ports", self.groups % self.axi_ports == 0, rule
-        blocks = self.block_sums is None or self.block_sums in range(0, self.group_rows + 1, SUM_ROWS)
-        yield "block_sums", blocks, f"be a multiple of {SUM_ROWS} up to the {self.group_rows} rows of a lane group"
-        stored = f"(weight_bits + {self.place_bits})" if self.window else "weight_bits"
-        rule = f"not exceed one weight word of rows * {stored} / axi_ports = {self.part_bits} bits"
-        yield "axi_data_bits", self.axi_data_bits <= max(LEAST_BEAT, self.part_bits), rule
-        rule = f"be a multiple of x_per_beat = {self.x_per_beat}"
-        yield "x_elements", self.x_elements % self.x_per_beat == 0, rule
-        yield "kind", self.kind in CELL_SUMS, f"be one of {', '.join(CELL_SUMS)}"
-        yield "decoder", self.decoder in DECODERS, f"be one of {', '.join(DECODERS)}"
-        yield "streams", self.streams or self.decoder == "off", "be true in an engine with a decoder"
-        registers = LEAST_REGISTER_BITS <= self.register_bits <= REGISTER_BITS
-        yield "register_bits", registers, f"be between {LEAST_REGISTER_BITS} and {REGISTER_BITS}"
-        known = ", ".join(RELATIVE)
-        yield "indexed", all(name in RELATIVE for name in self.indexed or ()), f"be some of {known}"
-        if self.decoder != "off":
-            fits = self.axi_ports == 1 and self.weight_bits in (4, 8, 16) and self.beats_per_word > 1
-            rule = "be off but for one port, engine.weight_bits 4, 8 or 16, and words of two beats or more"
-            yield "decoder", fits, rule
-        if self.decoder == "esell":
-            fits = (self.weight_bits, self.axi_data_bits) == (esell.WEIGHT_BITS, esell.WORD_BITS)
-            rule = f"be bitmap or off but for weights of {esell.WEIGHT_BITS} bits on a port of {esell.WORD_BITS}"
-            yield "decoder", fits, rule
-        yield "window", self.window in WINDOWS, f"be one of {', '.join(map(str, WINDOWS))}"
-        for name, needed in WINDOWS_NEED.items():
-            rule = f"be {needed} in an engine with windows, which engine.window or a schedule that gathers asks for"
-            rule += ", and [delta] for lists" * (name == "lists")
-            yield name, not self.window or getattr(self, name) == needed, rule
-        parts = (
-            self.split == 1 or _power_of_two(self.groups) and _power_of_two(self.split) and self.split <= self.groups
-        )
-        rule = f"be 1, or a power of two up to the {self.groups} lane groups of {self.group_rows} rows, of which there "
-        yield "split", parts, f"{rule}must be a power of two, too"
-        for name, needed in SPLIT_NEED.items():
-            rule = f"be {_plain(needed)} in an engine with split = {self.split}"
-            yield name, self.split == 1 or getattr(self, name) == needed, rule
-        most = max(CELL_PHASES)
-        yield "parallel", self.cells == most or not self.parallel, f"be false but with engine.cells = {most}"
-        yield "hidden", self.hidden.width == self.operand_bits, f"be {self.operand_bits} bits wide"
-        yield "reset_before", self.kind == "gru" or not self.reset_before, "be false but for kind gru"
-        yield "elu", self.chains or not self.elu, "be false without chains"
-        if self.peepholes:
-            its = self.peepholes
-            yield "peepholes", self.kind == "lstm", "be none but for kind lstm"
-            fits = its.signed and its.width == self.preact.width
-            yield "peepholes", fits, f"be signed, {self.preact.width} bits wide, as pre-activations"
-            without = {"preact_shifts": (), "c_shifts": (), "lists": False, "sparse_h": False, "parallel": False}
-            for name, unused in without.items():
-                yield name, getattr(self, name) == unused, f"be {_plain(unused)} in an engine with peepholes"
-        for name, needed in LISTS_NEED.items():
-            holds = not self.lists or getattr(self, name) == needed
-            yield name, holds, f"be {needed} in an engine with lists"
-        gates = self.list_loads and self.kind == "gru" and self.cells == 1
-        yield "gate_blocks", gates or not self.gate_blocks, "be false but for kind gru, cells 1 and list_loads"
-        yield "list_loads", self.lists or not self.list_loads, "be false in an engine without lists"
-        for name, needed in SPARSE_NEED.items():
-            yield name, not self.sparse_h or getattr(self, name) == needed, f"be {needed} in an engine with sparse_h"
-        for name, widths in FORMAT_WIDTHS.items():
-            value = getattr(self, name)
-            yield name, value.width in widths and value.signed, f"be signed, {widths[0]} to {widths[-1]} bits wide"
-
-    def _exactness(self):
-        """... of what rounds and looks up, where everything else holds."""
-        try:
-            _ = self.unit, self.elu and make_exponential(self.preact, self.activated)
-        except FormatError as error:
-            subject = f"engine.activation {self.activation}: {error.subject}"
-            raise ConfigError(subject, error.found, error.rule) from error
-        cell = CellArithmetic(self)
-        for name, rounding in (
-            ("shifts", preact_rounding(self)),
-            ("cell", cell.c),
-            ("cell", cell.tanh),
-            ("hidden", cell.h),
-            *[("peepholes", cell.peephole)] * bool(self.peepholes),
-        ):
-            fractions = " or ".join(map(str, sorted(set(rounding.fractions))))
-            sums = f"sums of {rounding.width} bits, with {fractions} fraction bits,"
-            yield name, rounding.exact, f"let {sums} {rounding.rule}"
+        check_values(self)
 
     @property
     def most_steps(self) -> int:
@@ -717,37 +497,11 @@ class EngineConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, in field order, without options that are not used."""
-        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        for name, unused in (
-            ("cell", self.preact),
-            ("preact_shifts", ()),
-            ("h_shifts", ()),
-            ("c_shifts", ()),
-            ("lifts", (0,)),
-            ("row_bits", 0),
-            ("lists", False),
-            ("chains", False),
-            ("elu", False),
-            ("kind", "lstm"),
-            ("reset_before", False),
-            ("peepholes", None),
-            ("window", 0),
-            ("list_loads", False),
-            ("gate_blocks", False),
-            ("sparse_h", False),
-            ("count_clipped", False),
-            ("bus_errors", False),
-            ("streams", True),
-            ("indexed", None),
-            ("register_bits", REGISTER_BITS),
-            ("decoder", "off"),
-            ("block_sums", None),
-            ("parallel", False),
-            ("split", 1),
-        ):
-            if getattr(self, name) == unused:
-                del values[name]
-        return values
+        unused = {f.name: f.default for f in fields(self) if f.name in OPTIONS} | {"cell": self.preact}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            name: plain_value(value) for name, value in values.items() if name not in unused or value != unused[name]
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EngineConfig":
@@ -767,9 +521,3 @@ class EngineConfig:
         """32-bit id of this configuration, readable from a register of the hardware."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
-
-
-def _plain(value):
-    if isinstance(value, QFormat):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value

@@ -5,7 +5,8 @@ can be, and tests/machine/test_latency.py measures it against all of them; cycle
 """
 
 from .arithmetic import CellArithmetic, Rounding, preact_rounding
-from .config import GATE_NAMES, GATES, SERIAL_SLOTS, EngineConfig
+from .config import EngineConfig
+from .limits import GATE_NAMES, GATES, SERIAL_SLOTS
 from .shared_activation import make_exponential
 
 QUEUE_DEPTH = 4

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..errors import ConfigError
 from .arrangement import LAST, OF_X, WAITS
-from .config import CELL_SUMS, GATES
 from .isa import ACTIVATIONS
+from .limits import CELL_SUMS, GATES
 
 WORTH = 0.75
 """Most weights of a matrix that may not be zero where leaving zeros out is worth a try, in rows that have any: 3 of 4,

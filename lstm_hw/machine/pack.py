@@ -7,9 +7,10 @@ import numpy as np
 
 from ..errors import FormatError
 from .activation_unit import ActivationUnit
-from .config import GATE_NAMES, GATES, PEEPHOLES, EngineConfig
+from .config import EngineConfig
 from .formats import QFormat
 from .layout import Image, Tile
+from .limits import GATE_NAMES, GATES, PEEPHOLES
 from .network import Start
 from .priming import priming
 

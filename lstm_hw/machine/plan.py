@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .config import GATES, EngineConfig
+from .config import EngineConfig
 from .layout import Image
+from .limits import GATES
 from .network import Network
 from .program import Program
 from .streams import Piece, Streams, XOrder, YOrder

@@ -3,8 +3,8 @@
 Rules of the control port, the order of start-up, and what is on the streams.
 """
 
-from .config import VALUE_BITS
 from .latency import DEADLOCK_CYCLES, SETTLE_CYCLES
+from .limits import VALUE_BITS
 from .registers import PROGRAM, VERSION
 
 RULES = (

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..machine.config import FORMAT_WIDTHS
 from ..machine.formats import QFormat
+from ..machine.limits import FORMAT_WIDTHS
 from .float_model import FloatModel
 from .functions import sigmoid
 from .quant_layer import OF_PREACT

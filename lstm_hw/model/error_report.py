@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..machine.config import CELL_SUMS
+from ..machine.limits import CELL_SUMS
 from .calibrate import TRACED
 from .float_model import FloatModel
 from .quant_model import QuantModel

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import ConfigError, ModelError
 from ..machine.arrangement import LAST, PLAIN, WAITS, Arrangement, directions_of
-from ..machine.config import CELL_SUMS, GATES, PEEPHOLES
 from ..machine.isa import ACTIVATIONS
+from ..machine.limits import CELL_SUMS, GATES, PEEPHOLES
 from .functions import LEFT_OUT, SIGMOIDS, TANHS, USUAL
 from .sources import check_sources, read_size
 

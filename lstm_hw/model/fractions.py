@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError
-from ..machine.config import FACTOR_BITS, ROW_BITS, WEIGHT_WIDTHS
 from ..machine.formats import QFormat
+from ..machine.limits import FACTOR_BITS, ROW_BITS, WEIGHT_WIDTHS
 from ..machine.pack import top_exponent
 from .quant_layer import QuantLayer
 

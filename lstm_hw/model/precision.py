@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import ConfigError
-from ..machine.config import WEIGHT_WIDTHS
+from ..machine.limits import WEIGHT_WIDTHS
 from .float_model import FloatModel, cells_of
 from .fractions import FRACTIONS, ROUNDINGS
 from .quant_config import OF_LAYERS, QuantConfig

@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import ConfigError, FormatError
 from ..machine.activation import make_activation
 from ..machine.activation_unit import INPUT_WIDTHS
-from ..machine.config import FORMAT_WIDTHS, VALUE_BITS
 from ..machine.formats import QFormat
+from ..machine.limits import FORMAT_WIDTHS, VALUE_BITS
 from .fractions import FRACTIONS, ROUNDINGS
 from .quant_layer import EXACT_BITS
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import FormatError, ModelError
 from ..machine.activation_unit import ActivationUnit
-from ..machine.config import FACTOR_BITS, GATES, PEEPHOLES, ROW_BITS
 from ..machine.formats import QFormat, shift_round
+from ..machine.limits import FACTOR_BITS, GATES, PEEPHOLES, ROW_BITS
 from ..machine.shared_activation import make_exponential
 from .float_model import (
     check_activation,

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError
 from ..machine.arrangement import OF_X, waited
-from ..machine.config import FACTOR_BITS, PEEPHOLES, ROW_BITS, VALUE_BITS
 from ..machine.formats import QFormat
+from ..machine.limits import FACTOR_BITS, PEEPHOLES, ROW_BITS, VALUE_BITS
 from .calibrate import ENOUGH_BITS, NEAR, Survey, chosen_formats, dense_format, survey
 from .float_model import FloatModel, cells_of
 from .fractions import FRACTIONS, ROUNDINGS, Product, fitting, rounded_layer

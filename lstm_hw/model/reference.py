@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..machine.arrangement import waited
-from ..machine.config import CELL_SUMS
 from ..machine.formats import shift_round
+from ..machine.limits import CELL_SUMS
 from .delta import X, passed_on
 from .exact import EXACT, ExactSteps, is_exact
 from .float_model import FloatModel

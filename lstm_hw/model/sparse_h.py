@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ConfigError
-from ..machine.config import H_GROUP
 from ..machine.isa import THRESHOLD_BITS
+from ..machine.limits import H_GROUP
 
 if TYPE_CHECKING:
     from .quant_model import QuantModel

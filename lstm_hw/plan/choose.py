@@ -5,7 +5,8 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from ..errors import ConfigError, ProgramError
-from ..machine.config import MAX_CONTEXTS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import MAX_CONTEXTS
 from ..machine.network import Network
 from ..machine.plan import Plan
 from ..proof.count import count_cycles

@@ -23,10 +23,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import ConfigError
-from ..machine.config import H_GROUP, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.esell import BLOCK_COLUMNS
 from ..machine.isa import SPACE_H
 from ..machine.layout import Image
+from ..machine.limits import H_GROUP
 from ..machine.network import LayerShape, Network
 from ..machine.pack import interleave
 from ..machine.plan import Plan

@@ -11,10 +11,10 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..machine.config import H_GROUP
 from ..machine.esell import BLOCK_COLUMNS
 from ..machine.isa import SPACE_H
 from ..machine.layout import Tile
+from ..machine.limits import H_GROUP
 from ..machine.network import LayerShape
 from .compressed import SEGMENT_WORDS, CompressedLayer, segment_columns
 from .sums import as_sum

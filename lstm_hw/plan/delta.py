@@ -8,9 +8,10 @@ a list is, and is stored and finished behind its last entry.
 from __future__ import annotations
 
 from ..errors import ConfigError
-from ..machine.config import LISTS_OF_X, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_DELTA, SPACE_X
 from ..machine.layout import Tile
+from ..machine.limits import LISTS_OF_X
 from ..machine.network import LayerShape, Network
 from .dense import ResidentLayer, ResidentPlanner
 from .sums import Value

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..errors import ConfigError
-from ..machine.config import GATES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_DELTA, SPACE_X
 from ..machine.layout import Tile
+from ..machine.limits import GATES
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, ring_words
 from .stack import StackPlanner

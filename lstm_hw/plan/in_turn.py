@@ -5,9 +5,9 @@ Which order is the quickest a short model of a step tells, in which lanes wait f
 
 from __future__ import annotations
 
-from ..machine.config import SERIAL_SLOTS
 from ..machine.latency import FINISH_DELAY, HAZARD_COLUMNS, CellLatency
 from ..machine.layout import Tile
+from ..machine.limits import SERIAL_SLOTS
 from .layer import StreamedLayer
 
 SETTLED_STEPS = 8

@@ -12,10 +12,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from ..machine.arrangement import OF_X
-from ..machine.config import PLACES
 from ..machine.isa import MODE_RESET, SPACE_H, SPACE_X, VECTORS_BITS
 from ..machine.latency import QUEUE_DEPTH
 from ..machine.layout import Tile
+from ..machine.limits import PLACES
 from ..machine.network import LayerShape, Source
 from .in_turn import in_turn
 from .layer import MIN_TILE_CYCLES, MOST_SLOTS, ZERO, Frame, StreamedLayer

@@ -16,20 +16,7 @@ from typing import NamedTuple
 from ..machine import esell
 from ..machine.activation_unit import LOGIC_ROWS
 from ..machine.command import command_bits, moved
-from ..machine.config import (
-    FACTOR_BITS,
-    GATE_NAMES,
-    GATES,
-    H_GROUP,
-    LISTS_OF_X,
-    LUT_ENTRIES,
-    PAIR_BITS,
-    PEEPHOLES,
-    PLACES,
-    SERIAL_SLOTS,
-    VALUE_BITS,
-    EngineConfig,
-)
+from ..machine.config import EngineConfig
 from ..machine.isa import (
     BEATS_BITS,
     LOOP_DEPTH,
@@ -48,6 +35,19 @@ from ..machine.latency import (
     SPLIT_BURSTS,
     CellLatency,
     in_flight,
+)
+from ..machine.limits import (
+    FACTOR_BITS,
+    GATE_NAMES,
+    GATES,
+    H_GROUP,
+    LISTS_OF_X,
+    LUT_ENTRIES,
+    PAIR_BITS,
+    PEEPHOLES,
+    PLACES,
+    SERIAL_SLOTS,
+    VALUE_BITS,
 )
 from ..machine.parts import Usage
 from ..machine.shared_activation import make_exponential

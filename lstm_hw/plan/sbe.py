@@ -21,9 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
-from ..machine.config import GATES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H, VECTORS_BITS
 from ..machine.layout import Tile
+from ..machine.limits import GATES
 from ..machine.network import LayerShape, Network
 from .layer import Frame, ResidentBias, check_beat, ring_words, words_of
 from .stack import StackPlanner

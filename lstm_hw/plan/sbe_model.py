@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from ..errors import ConfigError
-from ..machine.config import GATES, SERIAL_SLOTS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.latency import FINISH_DELAY, CellLatency
+from ..machine.limits import GATES, SERIAL_SLOTS
 from ..machine.network import LayerShape, Network
 from ..machine.plan import Plan
 from ..proof.count import count_cycles

@@ -11,7 +11,8 @@ from itertools import product
 from typing import Any
 
 from ..errors import ConfigError
-from ..machine.config import MAX_CONTEXTS, WINDOWS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import MAX_CONTEXTS, WINDOWS
 from ..machine.network import Network
 from ..proof.load_timing import MemoryModel
 from .compressed import CompressedPlanner

@@ -12,16 +12,7 @@ import numpy as np
 from ..errors import ConfigError, ProgramError
 from ..machine.arrangement import directions_of
 from ..machine.command import WIDE
-from ..machine.config import (
-    BLOCK_DEPTH,
-    LEAST_REGISTER_BITS,
-    PAIR_BITS,
-    RELATIVE,
-    VALUE_BITS,
-    WEIGHT_WIDTHS,
-    EngineConfig,
-    widest_beat,
-)
+from ..machine.config import EngineConfig, widest_beat
 from ..machine.isa import (
     ELEMENT_BITS,
     ENTRY_BITS,
@@ -33,6 +24,7 @@ from ..machine.isa import (
     STEPS_REGISTER,
     WORD_BITS,
 )
+from ..machine.limits import BLOCK_DEPTH, LEAST_REGISTER_BITS, PAIR_BITS, RELATIVE, VALUE_BITS, WEIGHT_WIDTHS
 from ..machine.network import LayerShape, Network, Source
 from ..machine.pack import bias_digits, peephole_digits, start_h, start_of, stored_bias
 from ..machine.plan import Plan

@@ -11,9 +11,10 @@ from functools import partial
 from itertools import pairwise
 
 from ..errors import ConfigError
-from ..machine.config import PLACES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_H, VECTORS_BITS
 from ..machine.layout import Image
+from ..machine.limits import PLACES
 from ..machine.network import Network
 from ..machine.plan import Plan
 from .head import HeadLayer

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ..errors import ConfigError
-from ..machine.config import BLOCK_DEPTH, CELL_PHASES, SERIAL_SLOTS, SUM_ROWS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import BLOCK_DEPTH, CELL_PHASES, SERIAL_SLOTS, SUM_ROWS
 from ..machine.network import Network
 from ..machine.parts import Part, Usage
 from .resources import COEFFICIENTS, estimate_at_most

@@ -15,8 +15,9 @@ from ..files import whole_folder, write_file, write_json
 from ..gateware.top import Top
 from ..host.image import FIRMWARE, SUFFIX, FirmwareImage, Vectors
 from ..machine import register_exports
-from ..machine.config import WEIGHT_WIDTHS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import REGISTER_BITS
+from ..machine.limits import WEIGHT_WIDTHS
 from ..machine.pack import to_bytes
 from ..machine.plan import Plan
 from ..machine.ports import TOPLEVEL

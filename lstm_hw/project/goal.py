@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError, InputError
-from ..machine.config import WEIGHT_WIDTHS
+from ..machine.limits import WEIGHT_WIDTHS
 from ..model.reference import checked_sequences, float_reference, integer_reference
 from .keys import MAX_COUNT
 

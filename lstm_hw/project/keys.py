@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 
 from ..errors import ConfigError
-from ..machine.config import MAX_CONTEXTS, MAX_ROWS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import MAX_CONTEXTS, MAX_ROWS
 from ..machine.parts import BOARDS, PARTS, Part, part_of
 from ..model.features import parse as parse_features
 from ..model.quant_config import QuantConfig

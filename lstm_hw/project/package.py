@@ -5,7 +5,8 @@ from textwrap import indent
 
 from ..gateware.ipxact import ADDRESS_BLOCK, LIBRARY, VENDOR, component_xml
 from ..gateware.top import config_words
-from ..machine.config import VALUE_BITS, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import VALUE_BITS
 from ..machine.ports import CONTROL, TOPLEVEL, X, Y, weight_prefixes
 from ..machine.registers import ADDRESS_BITS
 from ..machine.systemrdl import to_systemrdl

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ConfigError, VerificationError
 from ..files import whole_folder, write_file, write_json
 from ..host.device import ClippedWarning
-from ..machine.config import WEIGHT_WIDTHS
+from ..machine.limits import WEIGHT_WIDTHS
 from ..model.budget import error_budget
 from ..model.delta import activity, with_thresholds
 from ..model.delta_search import Thresholds, search_thresholds

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..machine.config import CELL_SUMS
+from ..machine.limits import CELL_SUMS
 from ..machine.registers import CLIPPED_PLACES
 from ..model.budget import PLACES
 from ..proof.cycles import STALLS

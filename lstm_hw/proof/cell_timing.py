@@ -3,9 +3,10 @@
 from collections.abc import Hashable
 
 from ..errors import ProgramError
-from ..machine.config import CELL_PHASES, GATES, H_GROUP, SERIAL_SLOTS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import MODE_LINEAR, MODE_ZERO
 from ..machine.latency import ENCODE, JUDGE, OUTPUT_QUEUE, START, TAKE, TOKEN, CellLatency
+from ..machine.limits import CELL_PHASES, GATES, H_GROUP, SERIAL_SLOTS
 from ..machine.program import Command
 from .tokens import Tokens
 

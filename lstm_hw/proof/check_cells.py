@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..machine.arrangement import LAST
-from ..machine.config import GATES
 from ..machine.isa import ACTIVATIONS, MODE_CELL, MODE_KEEP, MODE_LINEAR, MODE_RESET, MODE_ZERO, SPACE_H, SPACE_X
+from ..machine.limits import GATES
 from .check_lists import Lists
 from .names import ANY, MOST_STAGES, NOBODY, PARTS, PRIMED, ZERO
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..machine.config import H_GROUP
 from ..machine.isa import SPACE_H, SPACE_X
+from ..machine.limits import H_GROUP
 from .names import ANY, NOBODY, ZERO, Names
 
 

@@ -3,8 +3,8 @@ elements they find there, and that they had been waited for."""
 
 import numpy as np
 
-from ..machine.config import GATES, PLACES
 from ..machine.isa import SPACE_CONSTANT
+from ..machine.limits import GATES, PLACES
 from .names import NOBODY, ZERO, Names
 
 

@@ -27,8 +27,8 @@ import numpy as np
 from ..errors import ProgramError
 from ..machine.arrangement import LAST
 from ..machine.command import foreign
-from ..machine.config import LISTS_OF_X
 from ..machine.isa import SPACE_CONSTANT, SPACE_DELTA, SPACE_H, SPACE_X
+from ..machine.limits import LISTS_OF_X
 from ..machine.pack import top_exponent
 from ..machine.plan import Plan
 from .check_cells import Cells

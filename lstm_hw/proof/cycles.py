@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..machine.config import SERIAL_SLOTS
+from ..machine.limits import SERIAL_SLOTS
 
 STALLS = ("stall_weights", "stall_h", "stall_x", "stall_output")
 """What columns wait for; a cycle counts for the first of them that is not there."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, ProgramError
 from ..machine.arithmetic import CellArithmetic
-from ..machine.config import GATE_NAMES, GATES, H_GROUP, PEEPHOLES, PLACES, VALUE_BITS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import (
     ACTIVATIONS,
     MODE_KEEP,
@@ -24,6 +24,7 @@ from ..machine.isa import (
     SPACE_X,
 )
 from ..machine.layout import Image, Tile
+from ..machine.limits import GATE_NAMES, GATES, H_GROUP, PEEPHOLES, PLACES, VALUE_BITS
 from ..machine.pack import separate
 from ..machine.program import Command, Program
 from ..machine.shared_activation import make_exponential

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..machine.config import H_GROUP, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import SPACE_DELTA, SPACE_X
+from ..machine.limits import H_GROUP
 from ..machine.plan import Plan
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from ..machine.config import PAGE_BYTES, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.latency import (
     DECODE,
     LOADED,
@@ -25,6 +25,7 @@ from ..machine.latency import (
     WORD_TOKEN_DELAY,
     in_flight,
 )
+from ..machine.limits import PAGE_BYTES
 from .affine import EVER
 from .tokens import Tokens
 

@@ -7,8 +7,8 @@ r*h of a GRU is named as elements of that h behind those of h itself, which is w
 import numpy as np
 
 from ..errors import ProgramError
-from ..machine.config import PLACES
 from ..machine.isa import REGISTERS, SPACE_DELTA, SPACE_H, SPACE_X
+from ..machine.limits import PLACES
 from ..machine.plan import Plan
 
 PARTS = {"x": 0, "h": 1, "bias": 2, "skip": 1, "first": 3, "prime": 4, "peephole": 5}

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 
-from ..machine.config import SERIAL_SLOTS
+from ..machine.limits import SERIAL_SLOTS
 from ..machine.plan import Plan
 from .count import count_cycles, registers_before
 from .lists import Assumed

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from ..errors import ProgramError
-from ..machine.config import SERIAL_SLOTS, EngineConfig
+from ..machine.config import EngineConfig
 from ..machine.isa import OPS, SPACE_CONSTANT, SPACE_X, Instruction
 from ..machine.latency import (
     CREDIT,
@@ -30,6 +30,7 @@ from ..machine.latency import (
     X_TOKEN_DELAY,
     CellLatency,
 )
+from ..machine.limits import SERIAL_SLOTS
 from ..machine.program import Command
 from .cell_timing import CellTiming
 from .lists import Assumed, walks_list

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..machine.config import CELL_PHASES, GATES, SERIAL_SLOTS
 from ..machine.isa import MODE_LINEAR
 from ..machine.latency import OUTPUT_QUEUE
+from ..machine.limits import CELL_PHASES, GATES, SERIAL_SLOTS
 from ..machine.plan import Plan
 from ..machine.program import Command, Program
 from .count import registers_before

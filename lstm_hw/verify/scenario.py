@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import InputError, LstmHwError
 from ..files import write_json
-from ..machine.config import PAGE_BYTES, EngineConfig
+from ..machine.config import EngineConfig
+from ..machine.limits import PAGE_BYTES
 from ..proof.load_timing import MemoryModel
 from ..provenance import file_digest, read_stamped, stamped
 from ..reading import NpzFile, check_file, read_file

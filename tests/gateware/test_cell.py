@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lstm_hw.gateware.peephole_cell import cell_of
-from lstm_hw.machine.config import GATES, SERIAL_SLOTS
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.latency import CellLatency
+from lstm_hw.machine.limits import GATES, SERIAL_SLOTS
 from lstm_hw.machine.parts import Usage
 from lstm_hw.verilog.emit import write_verilog
 from lstm_hw.verilog.tools import yosys_stat

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from lstm_hw.gateware.cell_unit import CellUnit
-from lstm_hw.machine.config import GATES
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import MODE_CELL, MODE_LINEAR, MODE_ZERO
 from lstm_hw.machine.latency import DRAIN_TOLD, drain_latency
+from lstm_hw.machine.limits import GATES
 from tests.builders import PAIRS, config_of, half_up, lstm_cell
 from tests.simulation import monitor, observe, simulate, sink, source
 

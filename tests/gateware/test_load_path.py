@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lstm_hw.gateware.load_path import LoadPath
-from lstm_hw.machine.config import PAGE_BYTES
+from lstm_hw.machine.limits import PAGE_BYTES
 from tests.builders import config_of
 from tests.memories import Memory
 from tests.simulation import observe, simulate

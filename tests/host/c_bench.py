@@ -33,7 +33,8 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiReadBus, Axi
 
 from lstm_hw.errors import ToolError
 from lstm_hw.host.protocol import REPLY, REQUEST, Frame, Parser
-from lstm_hw.machine.config import VALUE_BITS, EngineConfig
+from lstm_hw.machine.config import EngineConfig
+from lstm_hw.machine.limits import VALUE_BITS
 from lstm_hw.machine.ports import CONTROL, X, Y, weight_prefixes
 from lstm_hw.machine.registers import lookup
 from sim import bridge

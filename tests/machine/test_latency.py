@@ -25,10 +25,10 @@ from lstm_hw.gateware.sequencer import Sequencer
 from lstm_hw.gateware.unpack_unit import DECODERS
 from lstm_hw.gateware.vector_memory import VectorMemory
 from lstm_hw.machine import latency
-from lstm_hw.machine.config import GATES, H_GROUP
 from lstm_hw.machine.formats import QFormat
 from lstm_hw.machine.isa import MODE_CELL, SPACE_CONSTANT, SPACE_X, encode, instruction
 from lstm_hw.machine.latency import QUEUE_DEPTH, CellLatency
+from lstm_hw.machine.limits import GATES, H_GROUP
 from tests.builders import config_of, lstm_cell
 from tests.simulation import simulate
 

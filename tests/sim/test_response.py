@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sim.play
-from lstm_hw.machine.config import SERIAL_SLOTS
+from lstm_hw.machine.limits import SERIAL_SLOTS
 from lstm_hw.plan.dense import ResidentPlanner
 from lstm_hw.plan.sacc import SaccPlanner
 from lstm_hw.plan.sbe import BatchPlanner

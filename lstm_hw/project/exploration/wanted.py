@@ -11,7 +11,7 @@ from ...errors import ConfigError
 from ...explore.objectives import check_objectives
 from ...explore.space import Memory, Place, Space
 from ...machine.activation import make_activation
-from ...machine.config import WEIGHT_WIDTHS
+from ...machine.limits import WEIGHT_WIDTHS
 from ...machine.parts import BOARDS, PARTS
 from ...prune.patterns import PATTERNS
 from ...prune.settings import DENSE, NUMBERS, PruneConfig
