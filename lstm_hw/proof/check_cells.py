@@ -108,34 +108,9 @@ class Cells(Lists):
             self._require(not command.write and not command.emit, command, "peepholes", "must not be written or sent")
             self.peepholes[states] = _elements(named, layer)
             return
+        before = layer, sequence, step - 1
         if command.mode != MODE_ZERO:
-            if self.layers[partial.layer].peephole_columns:
-                wanted = _elements(named, partial.layer)
-                found = f"peepholes of layer {partial.layer}"
-                rule = "must be kept where its c is, in front of the first step"
-                self._require((self.peepholes[states] == wanted).all(), command, found, rule)
-            number, before = partial.layer, (layer, sequence, step - 1)
-            if layer <= PRIMED:
-                layer, before = self._next_stage(command, layer, self.states[states[0], 0], step)
-            expected = _elements(named, *before)
-            found = self.states[states]
-            begun = self._initial(layer) if layer >= 0 else before[0]
-            begins = found[:, 0] == begun
-            expected[begins, :2] = begun, ANY
-            if begun in (ZERO, self._primed(number, 0)):  # zeros are alike
-                expected[begins, 3] = found[begins, 3]
-            self._require(
-                (found == expected).all(),
-                command,
-                f"c of layer {layer} for step {step}",
-                "must be of the step before",
-            )
-            self._require(
-                self.state_token[states].max() < guaranteed,
-                command,
-                f"c of layer {layer} may not be written yet",
-                "must be separated by the h that was written after it",
-            )
+            layer, before = self._check_states(command, partial.layer, before, states, named, guaranteed)
         if command.mode == MODE_RESET:
             self._require(layer >= 0 and not command.emit, command, "r*h", "must be of a step, and not be sent")
             if command.write:
@@ -150,6 +125,32 @@ class Cells(Lists):
                 self._close_list(command, slot, self.states[states])
         if command.emit:
             self._emit(command, layer, sequence, step, named)
+
+    def _check_states(self, command, number, before, states, named, guaranteed):
+        """c, and its peepholes, of what the command's units had before; returns their (layer, (layer, sequence, step)).
+
+        ``number`` is the row block's layer: where stages lead to an initial state, c is of another one.
+        """
+        if self.layers[number].peephole_columns:
+            found, rule = f"peepholes of layer {number}", "must be kept where its c is, in front of the first step"
+            self._require((self.peepholes[states] == _elements(named, number)).all(), command, found, rule)
+        layer, step = before[0], before[2] + 1
+        if layer <= PRIMED:
+            layer, before = self._next_stage(command, layer, self.states[states[0], 0], step)
+        expected, found = _elements(named, *before), self.states[states]
+        begun = self._initial(layer) if layer >= 0 else before[0]
+        begins = found[:, 0] == begun
+        expected[begins, :2] = begun, ANY
+        if begun in (ZERO, self._primed(number, 0)):  # zeros are alike
+            expected[begins, 3] = found[begins, 3]
+        rule = "must be of the step before"
+        self._require((found == expected).all(), command, f"c of layer {layer} for step {step}", rule)
+        written, rule = (
+            self.state_token[states].max() < guaranteed,
+            "must be separated by the h that was written after it",
+        )
+        self._require(written, command, f"c of layer {layer} may not be written yet", rule)
+        return layer, before
 
     def _write(self, command, k, units, names, slot):
         """Units of a CELL into the h memory of a context."""
@@ -176,43 +177,51 @@ class Cells(Lists):
         """A finished row block must hold every product once; returns (layer, sequence, step)."""
         layer = partial.layer
         shape = self.layers[layer]
-        for kind, vector in (("x", partial.x), ("h", partial.h)):
-            self._require(
-                vector is None or NOBODY not in vector,
-                command,
-                f"row block {partial.block} of layer {layer} times {kind} that nobody wrote",
-                "must not be finished",
-            )
         block = f"row block {partial.block} of layer {layer}"
-        constants = self.constants[layer]
-        at = shape.columns + sum(len(c) for part, c in constants.items() if part < PARTS["prime"])
+        for kind, vector in (("x", partial.x), ("h", partial.h)):
+            found = f"{block} times {kind} that nobody wrote"
+            self._require(vector is None or NOBODY not in vector, command, found, "must not be finished")
         if self._of_constants(partial, "peephole"):
             return self._alone(command, partial, PARTS["peephole"], slice(None), f"peepholes of {block}", layer)
         if self._of_constants(partial, "prime"):
             return self._stage(command, partial, block)
         without = self._gate_columns(partial, shape)
+        self._take_missing_vectors(partial, shape, without)
+        self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
+        sequence, step = partial.x
+        from_zero = self.clear and step == self.first_step and shape.is_recurrent
+        if self.config.list_loads and shape.is_recurrent:
+            self._check_changes(command, partial, shape, without, block)
+        self._check_counts(command, partial, shape, without, from_zero, block)
+        self._check_vectors(command, partial, shape, from_zero)
+        return layer, sequence, step
+
+    def _take_missing_vectors(self, partial, shape, without):
+        """Of a row block that has no columns of x or of h, or that meets one x at all steps: which step it is of."""
         if without.stop == shape.inputs and partial.h:  # a sum without x, of one sequence
             partial.x = max(partial.h[0], 0), partial.h[1] + 1
         if without.stop == shape.columns and partial.x:
             partial.h = partial.x[0], partial.x[1] - 1
         if shape.waits in LAST and partial.x and not shape.h_columns:  # all its steps are alike
-            key = layer, partial.block, partial.x[0]
+            key = partial.layer, partial.block, partial.x[0]
             partial.x = partial.x[0], self.first_step + self.repeated[key]
             self.repeated[key] += 1
         elif shape.waits in LAST and partial.x and partial.h:
             partial.x = partial.x[0], partial.h[1] + 1
-        self._require(partial.x, command, f"x columns of {block} counted 0 times", "must be counted exactly once")
-        sequence, step = partial.x
-        if self.config.list_loads and shape.is_recurrent:
-            steps = np.repeat([step, step - 1], [shape.inputs, shape.outputs])
-            steps[without] = NOBODY
-            self._require(
-                partial.steps is not None and (partial.steps[: shape.columns] == steps).all(),
-                command,
-                f"changes of {block}",
-                f"must be taken up to step {step} of x and {step - 1} of h in every column",
-            )
-        counts = partial.counts.copy()
+
+    def _check_changes(self, command, partial, shape, without, block):
+        """Where a program asks for changes: those of every column must have been taken up to the step."""
+        step = partial.x[1]
+        steps = np.repeat([step, step - 1], [shape.inputs, shape.outputs])
+        steps[without] = NOBODY
+        taken = partial.steps is not None and (partial.steps[: shape.columns] == steps).all()
+        rule = f"must be taken up to step {step} of x and {step - 1} of h in every column"
+        self._require(taken, command, f"changes of {block}", rule)
+
+    def _check_counts(self, command, partial, shape, without, from_zero, block):
+        """Every column must have been multiplied once."""
+        constants, counts = self.constants[partial.layer], partial.counts.copy()
+        at = shape.columns + sum(len(c) for part, c in constants.items() if part < PARTS["prime"])
         if command.mode == MODE_RESET:
             of_reset = slice(shape.inputs + shape.outputs, shape.columns)
             found = f"columns of r*h in {block}"
@@ -220,7 +229,6 @@ class Cells(Lists):
             counts[of_reset] = 1
         self._require(not counts[without].any(), command, f"zero columns of {block}", "must be left out")
         counts[without] = 1
-        from_zero = self.clear and step == self.first_step and shape.is_recurrent
         if shape.steps:  # in the run's steps, as often as they come
             times = np.bincount(np.arange(self.steps) % shape.steps, minlength=shape.steps)
             counts[: shape.x_columns] += 1 - np.repeat(times, shape.inputs)
@@ -237,32 +245,21 @@ class Cells(Lists):
             first = next(start for start in (shape.columns, shape.inputs, 0) if wrong[0] >= start)
             kind = {shape.columns: "bias", shape.inputs: "skip" if shape.skip else "h", 0: "x"}[first]
             times = partial.counts[wrong[0]]
-            self._fail(
-                command,
-                f"{kind} column {wrong[0] - first} of row block {partial.block} of layer {layer} counted {times} times",
-                "must be counted exactly once",
-            )
-        expected = [(sequence, step - 1)] + [(ANY, step - 1), None] * from_zero
+            found = f"{kind} column {wrong[0] - first} of {block} counted {times} times"
+            self._fail(command, found, "must be counted exactly once")
+
+    def _check_vectors(self, command, partial, shape, from_zero):
+        """h and r*h must be of the step before that of x; of a skip, x of the same step."""
+        step, rule = partial.x[1], "must be of the step before"
+        expected = [(partial.x[0], step - 1)] + [(ANY, step - 1), None] * from_zero
         if shape.skip:
-            self._require(
-                partial.h == partial.x,
-                command,
-                f"the network's x of step {partial.h} with h of step {partial.x}",
-                "must be of the same step",
-            )
-        self._require(
-            not shape.h_columns or partial.h in expected,
-            command,
-            f"h of step {partial.h} with x of step {partial.x}",
-            "must be of the step before",
-        )
-        self._require(
-            not shape.reset_before or command.mode == MODE_RESET or partial.reset in expected,
-            command,
-            f"r*h of step {partial.reset} with x of step {partial.x}",
-            "must be of the step before",
-        )
-        return layer, sequence, step
+            found = f"the network's x of step {partial.h} with h of step {partial.x}"
+            self._require(partial.h == partial.x, command, found, "must be of the same step")
+        found = f"h of step {partial.h} with x of step {partial.x}"
+        self._require(not shape.h_columns or partial.h in expected, command, found, rule)
+        found = f"r*h of step {partial.reset} with x of step {partial.x}"
+        resets = shape.reset_before and command.mode != MODE_RESET
+        self._require(not resets or partial.reset in expected, command, found, rule)
 
     def _of_other_directions(self, shape, block):
         """Which columns of [W_x | W_h] are zeros in a row block, whose units are all of one direction, (columns)."""
