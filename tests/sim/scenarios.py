@@ -39,9 +39,10 @@ def network_scenario(
 
 
 def streaming_scenario(seed, inputs, units, steps, batch, pinned, tile_columns, stress=None, **fields):
-    """Two runs of a random layer whose W_x streams from memory in each; the second goes on from the first."""
+    """Two runs of a random layer whose W_x streams from memory in each; the second, of half the steps, goes on from the
+    first."""
     widths = {name: fields.get(name, 16) for name in ("weight_bits", "operand_bits")}
     model = random_network(np.random.default_rng(seed), (inputs, units), **widths)
     config = config_of(**fields, shifts=model.shifts)
     plan = BatchPlanner(model.network, config, batch, pinned, tile_columns=tile_columns).plan()
-    return plan_scenario(model, plan, ((steps, True), (steps, False)), seed=seed, stress=stress)
+    return plan_scenario(model, plan, ((steps, True), (steps // 2, False)), seed=seed, stress=stress)
