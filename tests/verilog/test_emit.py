@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -14,6 +15,7 @@ from lstm_hw.errors import ConfigError, ToolError, VerificationError
 from lstm_hw.verilog import emit, tools
 from lstm_hw.verilog.emit import emit_verilog, write_verilog
 from lstm_hw.verilog.rtlil import expand_pmux, tidy
+from lstm_hw.verilog.yosys import run_yosys
 from sim.runner import run_bench
 from tests.toy import INPUTS, Toy, trace
 
@@ -222,6 +224,16 @@ def test_failed_emission_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 
+def test_a_fork_of_a_process_that_has_emitted_emits(tmp_path):
+    path = write_verilog(tmp_path / "here.v", Toy(), "toy")
+    there = tmp_path / "fork.v"
+    fork = multiprocessing.get_context("fork").Process(target=lambda: write_verilog(there, Toy(), "toy"))
+    fork.start()
+    fork.join(120)
+    assert fork.exitcode == 0
+    assert there.read_bytes() == path.read_bytes()
+
+
 def test_expand_pmux_selects_every_case():
     # Checked through Yosys: constant selects must fold to the case that they name.
     modules, wanted = [], []
@@ -246,7 +258,7 @@ def test_expand_pmux_selects_every_case():
             wanted.append(255 if hot is None else hot + 1)
     expanded = expand_pmux("\n".join(modules))
     assert "$pmux" not in expanded
-    folded = emit._yosys(expanded, "opt_expr\nopt_clean\nwrite_verilog\n")
+    folded = run_yosys(expanded, "opt_expr\nopt_clean\nwrite_verilog\n")
     found = re.findall(r"module m(\d+)\(y\);\n[^a]*assign y = 8'h(\w\w);", folded)
     assert {int(module): int(value, 16) for module, value in found} == dict(enumerate(wanted))
 
