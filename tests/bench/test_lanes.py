@@ -31,7 +31,7 @@ MEMORIES = {"weight_words": 512, "accumulators": 8, "finish_entries": 4, "axi_da
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-def test_small_array(mode, tmp_path, monkeypatch):
+def test_small_array(mode, tmp_path):
     shape = (8, 1) if "lists" in mode.engine else (4, 2)
     found = {row.metric: row for row in lane_rows(mode, *shape, tmp_path, **MEMORIES)}
     assert {row.config for row in found.values()} == {f"{mode.name}/8"}
@@ -39,7 +39,11 @@ def test_small_array(mode, tmp_path, monkeypatch):
     assert found["accumulator_registers_per_lane"].ours == 1 / mode.lanes_per_dsp
     assert 0 < found["lut_per_lane"].ours < 200 and 0 < found["ff_per_lane"].ours < 200
     assert "8 accumulators and 4 finished" in found["lutram_per_lane"].unit and found["lutram_per_lane"].ours > 10
-    # The same netlist, held to less than it takes.
+
+
+def test_lanes_that_cost_too_much_are_refused(tmp_path, monkeypatch):
+    """One netlist, held to less than it takes."""
+    mode, shape = MODES[0], (4, 2)
     for field, value, message in (
         ("lanes_per_dsp", 3, "DSP slices; must be one for 3"),
         ("carry_per_dsp", -9, "CARRY4; must be at most -9"),

@@ -25,7 +25,7 @@ def test_words_in_verilog_are_those_of_the_program(tmp_path):
 
 
 def test_curve_models_and_speeds(tmp_path, monkeypatch):
-    monkeypatch.setattr(reuse, "MODELS", {"small": (((9, 32), (32, 32)), -1.0, -2.0)})
+    monkeypatch.setattr(reuse, "MODELS", {"small": (((9, 16), (16, 16)), -1.0, -2.0)})
     points = reuse.curve(32)
     rows = reuse.curve_rows(points, 32)
     assert all(row.ours == pytest.approx(row.published) for row in rows if row.config.startswith("sacc"))
