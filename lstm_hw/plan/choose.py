@@ -333,6 +333,8 @@ def _reason(best, ordered, ask):
         line += f", most of them {best.limit}; {best.read_bytes / ask.steps:.0f} bytes a step"
     if assumed := activity_in_words(ask.network):
         line += f"; {assumed}"
+    if unused := [option for option in ask.options if option not in SCHEDULES[best.name].options]:
+        line += f"; {', '.join(f'plan.{option}' for option in unused)} not used: not for {best.name}"
     others = [o for o in ordered[1:] if o.counters]
     if others:
         line += f"; next is {others[0].label} with {others[0].cycles / ask.steps:.0f}"

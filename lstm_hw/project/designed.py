@@ -24,6 +24,7 @@ from ..machine.ports import TOPLEVEL
 from ..model.reference import integer_reference
 from ..plan.choose import choose
 from ..plan.outcome import Choice
+from ..plan.schedules import OPTIONS, SCHEDULES
 from ..plan.sizing import counting, engine_formats, network_of, stored_weight_bits
 from ..proof.checker import check
 from ..proof.count import count_cycles
@@ -182,7 +183,13 @@ class Designed(Quantised):
         model = self.config.model
         if self.model.head is not None:
             model = replace(model, head=self.model.head_mode)
-        chosen = {"schedule": self.choice.outcome.name, **self.choice.outcome.options}
+        # Options that were given for auto and are not for the schedule that it took would be refused beside its name.
+        taken = self.choice.outcome
+        chosen = dict.fromkeys(OPTIONS) | self.config.plan.options
+        chosen = {
+            option: value if option in SCHEDULES[taken.name].options else None for option, value in chosen.items()
+        }
+        chosen |= {"schedule": taken.name, **taken.options}
         plan = replace(self.config.plan, sequences=self.choice.sequences, steps=self.choice.steps, **chosen)
         data = self.config.data
         if self._data is None and self.metric is not None:

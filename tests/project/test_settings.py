@@ -250,6 +250,14 @@ def test_what_the_head_reads_is_told_once_and_kept(tmp_path):
     assert every.model.head_every_step and every.predict(every.x).shape == (5, 3, 3)
 
 
+def test_an_option_that_the_choice_does_not_take_is_told(tmp_path):
+    """It was written beside the schedule that auto took, which refuses it."""
+    original = convert(write_project(tmp_path, plan={"batch": 2, "window": 1}))
+    assert "plan.batch, plan.window not used: not for resident" in original.choice.reason
+    resolved, _ = resolve(original)
+    assert resolved.config.plan.schedule == "resident" and not resolved.config.plan.options
+
+
 def test_resolved_file_gives_the_same_project(tmp_path):
     original = convert(write_project(tmp_path, engine={"cells": 2, "outstanding": 3}, quantize={"weight_bits": 8}))
     resolved, text = resolve(original)
