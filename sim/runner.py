@@ -57,6 +57,7 @@ GIVEN = "given"
 SILENCE_S = 900.0
 """Seconds without a sign of life after which a simulation counts as hung; a busy machine makes all slower."""
 _ICARUS_ARGS = ["-g2005"]  # with cocotb's -g2012, combinational outputs start at X
+_SPECIAL = re.compile(r"[^\w./+@%=,-]")  # in a path: what shells, make or lists of files may take for their own
 _WAVE_FILES = ("waves.fst", "dump.fst", "dump.vcd")  # Icarus; Verilator; Verilator without the headers for FST
 
 
@@ -248,25 +249,29 @@ def _compiled(cache, sources, toplevel, simulator, parameters, waves, public, ti
 
     def compile_design(work):
         log = Path(f"{work.parent / work.name.removeprefix('.').removesuffix('.partial')}.log")
-        if simulator == "verilator":
-            tracing = [argument for argument in build["build_args"] if argument.startswith("--trace")]
-            with _without_spaces(work) as place:
+        with _plainly_named(work, sources) as (place, files):
+            if simulator == "verilator":
+                tracing = [argument for argument in build["build_args"] if argument.startswith("--trace")]
                 runtime = {"tools": versions, "tracing": tracing}
-                _compile_verilator(place, log, build, sources, public, make, cache, runtime)
-        else:
-            _compile_icarus(work, log, build, sources)
+                _compile_verilator(place, log, build, files, public, make, cache, runtime)
+            else:
+                _compile_icarus(place, log, build, files)
 
     return kept_folder(cache / simulator, follows, compile_design)
 
 
 @contextmanager
-def _without_spaces(work):
-    """The folder, or another whose content gets there: make cannot work in a folder with a space in its path."""
-    if not re.search(r"\s", str(work)):
-        yield work
+def _plainly_named(work, sources):
+    """The folder and the sources, or copies whose content gets there: shells and make take other names apart."""
+    if not any(_SPECIAL.search(str(path)) for path in (work, *sources)):
+        yield work, sources
         return
-    with tempfile.TemporaryDirectory(prefix="lstm-hw-") as place:
-        yield Path(place)
+    with tempfile.TemporaryDirectory(prefix="lstm-hw-") as place, tempfile.TemporaryDirectory() as copies:
+        # Numbers keep apart what has the same name in two folders.
+        files = [Path(copies) / f"{number}{source.suffix}" for number, source in enumerate(sources)]
+        for source, file in zip(sources, files, strict=True):
+            shutil.copyfile(source, file)
+        yield Path(place), files
         shutil.copytree(place, work, dirs_exist_ok=True)
 
 

@@ -159,8 +159,8 @@ def test_surroundings_decide_nothing(toy, tmp_path, monkeypatch, simulator):
     assert follow(toy, simulator=simulator, build_dir=cache).tests == ("follows_trace",)
 
 
-def test_paths_with_spaces(toy, tmp_path, simulator):
-    folder = tmp_path / "with a space"
+def test_paths_that_shells_and_make_take_apart(toy, tmp_path, simulator):
+    folder = tmp_path / 'it\'s a $pace: #1, "`x`"'
     folder.mkdir()
     for runtime in Path("build/sim/cache").glob("runtime-*"):  # or Verilator's own sources would be compiled again
         if runtime.is_dir():
