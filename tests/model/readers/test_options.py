@@ -131,7 +131,10 @@ def test_page_of_keras_options(tmp_path, given):
                     options=ReadOptions(head=("every_step", "last_step")[every_step]),
                     error=ConfigError,
                 )
-                refused(tmp_path / name, "model.prefix", options=ReadOptions(prefix="lstm"), error=ConfigError)
+    model_files.keras_h5(tmp_path / "m.h5", files["Dropout"])
+    (tmp_path / "m.keras").write_bytes(model_files.keras_archive(files["Dropout"]))
+    for name in ("m.h5", "m.keras"):
+        refused(tmp_path / name, "model.prefix", options=ReadOptions(prefix="lstm"), error=ConfigError)
     model_files.keras_h5(tmp_path / "m.h5", files["softmax at the end"])
     assert "softmax of dense is left out" in load(tmp_path / "m.h5").assumptions[0]
     scaled = {"options": ReadOptions(output_scale=(1.0, 3.0)), "error": ConfigError}
