@@ -40,7 +40,7 @@ def grid():
         Place("xc7z010", PARTS["xc7z010"], 100.0, Memory(20)),
         Place("lfe5u-25f", PARTS["lfe5u-25f"], 50.0, Memory(20, 2)),
     )
-    space = Space(rows=(4, 16), contexts=(1, 2), cells=(5,), weight_words=(160,), axi_data_bits=(64,))
+    space = Space(rows=(4, 16), contexts=(1, 2), cells=(1, 5), weight_words=(160,), axi_data_bits=(64,))
     question = Question(formats, places, STEPS, 1, (*OBJECTIVE_SETS[0], "rate"))
     return question, list(candidates(formats, places, space, 1))
 
