@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lstm_hw.gateware.top import Top
 from lstm_hw.plan.conventional import ConventionalPlanner
 from lstm_hw.plan.fusion import FusionPlanner
 from lstm_hw.plan.row_window import RowWindowPlanner
@@ -15,10 +14,10 @@ from lstm_hw.plan.sbe import BatchPlanner
 from lstm_hw.proof.checker import check
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
-from lstm_hw.verilog.emit import write_verilog
 from sim.play import play
 from tests.builders import config_of, random_network
 from tests.sim.scenarios import plan_scenario
+from tests.sim.test_engine import emitted
 from tests.simulators import QUICK
 
 PIECES = ((3, True), (1, False), (2, False), (2, True))
@@ -27,15 +26,10 @@ PIECES = ((3, True), (1, False), (2, False), (2, True))
 def simulate(folder, model, plan, memory, runs=PIECES, simulator=QUICK):
     check(plan, 5)
     scenario = plan_scenario(model, plan, runs, memory)
-    verilog = write_verilog(folder / "lstm_engine.v", Top(plan.config), "lstm_engine")
-    return play(scenario, verilog, folder / "simulation", image=plan.image, simulator=simulator).runs
+    return play(scenario, emitted(folder, scenario), folder / "simulation", image=plan.image, simulator=simulator).runs
 
 
-@pytest.mark.parametrize(
-    "simulator, memory",
-    [("verilator", MemoryModel(30)), pytest.param("icarus", MemoryModel(40, 3), marks=pytest.mark.icarus)],
-)
-def test_row_blocks_for_many_sequences(tmp_path, simulator, memory):
+def test_row_blocks_for_many_sequences(tmp_path):
     model = random_network(np.random.default_rng(3), (21, 11))
     config = config_of(
         rows=16,
@@ -48,15 +42,16 @@ def test_row_blocks_for_many_sequences(tmp_path, simulator, memory):
         states=128,
         weight_words=128,
     )
-    simulate(tmp_path, model, RowBlockPlanner(model.network, config, 3).plan(), memory, simulator=simulator)
+    simulate(
+        tmp_path, model, RowBlockPlanner(model.network, config, 3).plan(), MemoryModel(40, 3), simulator="verilator"
+    )
 
 
 @pytest.mark.parametrize(
     "simulator, memory, pinned",
     [
         ("verilator", MemoryModel(30, 2), 0),
-        ("verilator", MemoryModel(7), 2),
-        pytest.param("icarus", MemoryModel(30), 1, marks=pytest.mark.icarus),
+        pytest.param("icarus", MemoryModel(7), 2, marks=pytest.mark.icarus),
     ],
 )
 def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
@@ -71,12 +66,11 @@ def test_sacc_in_pieces(tmp_path, simulator, memory, pinned):
     ]
 
 
-@pytest.mark.parametrize("contexts", [2, 4])
-def test_sacc_with_a_batch_of_steps(tmp_path, contexts):
-    """Of one sequence and of two."""
+def test_sacc_with_a_batch_of_steps(tmp_path):
+    """Of two sequences."""
     model = random_network(np.random.default_rng(5), (10, 12))
     config = config_of(
-        rows=8, contexts=contexts, cells=2, shifts=model.shifts, weight_words=128, program_length=256, x_per_beat=2
+        rows=8, contexts=4, cells=2, shifts=model.shifts, weight_words=128, program_length=256, x_per_beat=2
     )
     plan = SaccPlanner(model.network, config, 4).plan()
     simulate(tmp_path, model, plan, MemoryModel(25), ((7, True), (8, False), (2, False)))
@@ -138,7 +132,6 @@ def test_x_products_of_a_batch_behind_its_steps(tmp_path):
 @pytest.mark.parametrize(
     "planner, head, every_step, fields",
     [
-        (SaccPlanner, 0, False, {}),
         (SaccPlanner, 5, True, {"batch": 4}),
         (FusionPlanner, 3, False, {"batch": 4}),
         (ConventionalPlanner, 3, False, {"pinned": 4}),
