@@ -100,13 +100,12 @@ def changed(folder: str | os.PathLike, sources: Mapping, besides: Collection[str
     Returns
     -------
     str or None
-        None if all is; ``"missing"`` if there is no sealed folder; else the name of the first source, or file, that
-        differs.
+        None if all is; ``FILE`` if there is no sealed folder; else the name of the first source, or file, that differs.
     """
     try:
         files, follows = _seal(folder)
     except InputError:
-        return "missing"
+        return FILE
     now = {name: digest(value) for name, value in sources.items()}
     for name in [*now, *follows]:
         if name not in besides and now.get(name) != follows.get(name):
