@@ -182,4 +182,5 @@ def _check_values(name, labels, outputs, subject):
     if wrong.any():
         where = np.argwhere(wrong)[0]
         value, at = labels[tuple(where)], ", ".join(map(str, where))
-        raise InputError(subject, f"{value:g} at [{at}], and {np.count_nonzero(wrong) - 1} more", rule)
+        more = f", and {others} more" if (others := np.count_nonzero(wrong) - 1) else ""
+        raise InputError(subject, f"{value:g} at [{at}]{more}", rule)

@@ -63,7 +63,7 @@ def test_error_of_real_numbers():
 @pytest.mark.parametrize(
     "outputs, labels, every_step, given, message",
     [
-        (3, [0, 1, 3], False, {}, r"labels: 3 at [2], and 0 more; must be 0 to 2, a class for each of 3 outputs"),
+        (3, [0, 1, 3], False, {}, r"labels: 3 at [2]; must be 0 to 2, a class for each of 3 outputs"),
         (3, [-1, 1, -1], False, {}, r"labels: -1 at [0], and 1 more; must be 0 to 2"),
         (3, [1, 2, 3], False, {"name": "argmax"}, "classes count from 0"),
         (3, [0.0, 1.0], False, {"name": "argmax"}, "labels: real numbers; must be integers for the metric argmax"),
@@ -74,7 +74,7 @@ def test_error_of_real_numbers():
             {},
             "labels: 1 to 2 for one output; must be 0 or 1 (the metric threshold), or data.metric",
         ),
-        (1, [-1, 1], False, {"name": "threshold"}, "labels: -1 at [0, 0], and 0 more; must be 0 or 1"),
+        (1, [-1, 1], False, {"name": "threshold"}, "labels: -1 at [0, 0]; must be 0 or 1"),
         (0, [0, 1], False, {}, "labels: labels for a model without head, whose outputs are hidden units; must be left"),
         (3, [0, 1], True, {}, "labels: one label a sequence, and outputs in each of 4 steps; must be labels of every"),
         (1, [0, 1], True, {}, "threshold then judges the last step"),
@@ -138,7 +138,7 @@ def test_a_detector_of_one_logit():
 
 def test_labels_are_refused_before_the_work(tmp_path):
     path = write_project(tmp_path, arrays={"labels": np.array([1, 2, 3, 1, 2])})
-    with pytest.raises(InputError, match=r"data.npz: labels: 3 at \[2\], and 0 more; must be 0 to 2"):
+    with pytest.raises(InputError, match=r"data.npz: labels: 3 at \[2\]; must be 0 to 2"):
         lstm_hw.convert(path).quantize()
     path = write_project(tmp_path, arrays={"labels": np.zeros(9, int)}, data={"images": 5})
     with pytest.raises(InputError, match=r"data.npz: labels: shape \(9,\); must have one entry a sequence of x"):
