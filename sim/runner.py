@@ -267,10 +267,11 @@ def _plainly_named(work, sources):
         yield work, sources
         return
     with tempfile.TemporaryDirectory(prefix="lstm-hw-") as place, tempfile.TemporaryDirectory() as copies:
-        # Numbers keep apart what has the same name in two folders.
-        files = [Path(copies) / f"{number}{source.suffix}" for number, source in enumerate(sources)]
-        for source, file in zip(sources, files, strict=True):
-            shutil.copyfile(source, file)
+        files = []
+        for number, source in enumerate(sources):  # two may have the same name
+            file = Path(copies, str(number), _SPECIAL.sub("_", source.name))
+            file.parent.mkdir()
+            files.append(shutil.copyfile(source, file))
         yield Path(place), files
         shutil.copytree(place, work, dirs_exist_ok=True)
 

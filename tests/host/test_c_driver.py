@@ -409,7 +409,7 @@ def test_a_bad_line(tmp_path, tools, project):
     firmware = project.firmware
     commands = ["open", "load", *(f"predict {number} 0 4 1" for number in range(3)), "repeats", "flash"]
     faults = {"garble": 0.04, "noise": 0.1, "drop": [30, -60]}
-    lines = play(tmp_path, tools, firmware, *commands, environment={"REPLY_MS": "750"}, **faults)
+    lines = play(tmp_path, tools, firmware, *commands, environment={"REPLY_MS": "1500"}, **faults)
     assert [outputs(line) for line in lines[4:7]] == firmware.vectors.y[:3, 0].tolist()
     assert int(lines[7][1]) >= 10
     assert status(lines[8])[0] == "E_UNSUPPORTED"  # a bridge that does not look at a flash

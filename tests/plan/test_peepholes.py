@@ -26,7 +26,7 @@ from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from tests.builders import config_of
 from tests.plan.test_start import NARROW, planned, scenario
 from tests.proof.test_checker import changed
-from tests.sim.test_engine import emitted
+from tests.sim.engines import emitted
 from tests.simulators import QUICK
 
 

@@ -27,7 +27,7 @@ from lstm_hw.proof.checker import check
 from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from tests.builders import config_of
 from tests.proof.test_checker import changed
-from tests.sim.test_engine import emitted
+from tests.sim.engines import emitted
 from tests.simulators import QUICK
 
 NARROW = QuantConfig(weight_bits=8)

@@ -11,8 +11,8 @@ from lstm_hw.plan.compressed_sacc import CompressedSaccPlanner
 from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
 from tests.builders import config_of, pruned, random_network
+from tests.sim.engines import bench, play
 from tests.sim.scenarios import plan_scenario
-from tests.sim.test_engine import bench, play
 from tests.simulators import QUICK
 
 FIELDS = {

@@ -7,7 +7,7 @@ from lstm_hw.plan.delta_columns import ColumnPlanner
 from lstm_hw.verify.runs import ModelReference, Piece, image_words, scenario_of
 from lstm_hw.verify.scenario import BENCH_MEMORY, Stress
 from tests.delta import delta_model, plan_of
-from tests.sim.test_engine import bench, play
+from tests.sim.engines import bench, play
 from tests.simulators import QUICK
 
 PIECES = ((0, 9, True), (1, 4, False), (2, 9, True), (2, 1, False))

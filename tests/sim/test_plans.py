@@ -16,8 +16,8 @@ from lstm_hw.proof.load_timing import MemoryModel
 from lstm_hw.proof.traffic import words_read
 from sim.play import play
 from tests.builders import config_of, random_network
+from tests.sim.engines import emitted
 from tests.sim.scenarios import plan_scenario
-from tests.sim.test_engine import emitted
 from tests.simulators import QUICK
 
 PIECES = ((3, True), (1, False), (2, False), (2, True))

@@ -13,8 +13,8 @@ from lstm_hw.proof.response import late_beats, response
 from lstm_hw.proof.timing import SETTLED
 from lstm_hw.verify.scenario import Stress
 from tests.builders import config_of, random_network
+from tests.sim.engines import emitted
 from tests.sim.scenarios import plan_scenario
-from tests.sim.test_engine import emitted
 from tests.simulators import QUICK
 
 CASES = {
