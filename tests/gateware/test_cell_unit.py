@@ -256,3 +256,13 @@ def test_random_commands(name, gap, stall):
     for seed in range(2):
         rng = random.Random(f"{name} {gap} {stall} {seed}")
         TB(config, random_commands(rng, config, 10), seed, rng.choice((0.0, 0.5)), gap, stall).run()
+
+
+@pytest.mark.parametrize("mode", [MODE_CELL, MODE_LINEAR], ids=["h", "plain outputs"])
+@pytest.mark.parametrize("cells, units", [(1, 60), (5, 120)])
+def test_more_outputs_than_their_queue_holds(cells, units, mode):
+    """A stream that takes few of them: units wait, and nothing is lost."""
+    config = config_of(rows=8, cells=cells, shifts=SHIFTS, states=STATES, h_elements=ELEMENTS)
+    bench = TB(config, [cell_command(units, mode, emit=1, last=1)], stall=0.95)
+    assert units > 3 * bench.unit.output_places // 2
+    bench.run()
